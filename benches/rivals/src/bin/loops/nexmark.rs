@@ -1,0 +1,63 @@
+//! Nexmark q0, q1, q2 over events in memory: no state, so this is the price of touching a record.
+//!
+//! The loop owns its events, as an operator does, so it also pays for freeing their strings.
+
+use std::hint::black_box;
+
+use millstream_rivals::Result;
+use millstream_rivals::arguments::Arguments;
+use millstream_rivals::nexmark_events::{self as events, Bid, Event, Row};
+use millstream_rivals::report::{Clock, Throughput};
+
+const BATCH: usize = 1024;
+
+pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
+    let query = arguments.required("query")?;
+    let answers = arguments.text("answers");
+    let input = events::generate(&mut arguments)?;
+    arguments.finish()?;
+
+    let records = input.len() as u64;
+    let mut rows = answers.is_some().then(Vec::new);
+    let clock = Clock::start();
+    match query.as_str() {
+        "q0" => drain(input, &mut rows, Some),
+        "q1" => drain(input, &mut rows, |bid| Some(events::convert(bid))),
+        "q2" => drain(input, &mut rows, |bid| events::select(&bid)),
+        _ => return Err(format!("no query {query:?} here, but q0, q1, q2").into()),
+    }
+    let cost = clock.stop();
+
+    if let (Some(path), Some(rows)) = (answers, rows) {
+        events::write_rows(path.as_ref(), rows)?;
+    }
+    Throughput::new((&query, "loop", "plain"), 1, records, cost).print();
+    Ok(())
+}
+
+/// Takes 1,024 events at a time and drops the rows that the query makes of them.
+fn drain<R: Row>(
+    input: Vec<Event>,
+    answers: &mut Option<Vec<String>>,
+    query: impl Fn(Bid) -> Option<R>,
+) {
+    let mut rows = Vec::with_capacity(BATCH);
+    let mut input = events::drain(input);
+    loop {
+        let mut taken = 0;
+        for event in input.by_ref().take(BATCH) {
+            taken += 1;
+            if let Event::Bid(bid) = event {
+                rows.extend(query(bid));
+            }
+        }
+        if taken == 0 {
+            return;
+        }
+        if let Some(answers) = answers {
+            answers.extend(rows.iter().map(Row::text));
+        }
+        black_box(&rows);
+        rows.clear();
+    }
+}

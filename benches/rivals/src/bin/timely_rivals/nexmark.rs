@@ -1,0 +1,63 @@
+//! Nexmark q0, q1, q2 over events in memory, on one worker.
+
+use std::hint::black_box;
+use std::sync::{Arc, Mutex};
+
+use millstream_rivals::Result;
+use millstream_rivals::arguments::Arguments;
+use millstream_rivals::nexmark_events::{self as events, Bid, Event, Row};
+use millstream_rivals::report::{Clock, Throughput};
+use timely::dataflow::operators::Inspect;
+use timely::dataflow::operators::vec::{Map, ToStream};
+
+/// Rows of the result, if somebody wants to see them.
+type Answers = Option<Arc<Mutex<Vec<String>>>>;
+
+pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
+    let query = arguments.required("query")?;
+    let path = arguments.text("answers");
+    let input = events::generate(&mut arguments)?;
+    arguments.finish()?;
+
+    let records = input.len() as u64;
+    let answers: Answers = path.is_some().then(Arc::default);
+    let clock = Clock::start();
+    match query.as_str() {
+        "q0" => stream(input, &answers, Some),
+        "q1" => stream(input, &answers, |bid| Some(events::convert(bid))),
+        "q2" => stream(input, &answers, |bid| events::select(&bid)),
+        _ => return Err(format!("no query {query:?} here, but q0, q1, q2").into()),
+    }
+    let cost = clock.stop();
+
+    if let (Some(path), Some(answers)) = (path, answers) {
+        let rows = std::mem::take(&mut *answers.lock().expect("no holder panics"));
+        events::write_rows(path.as_ref(), rows)?;
+    }
+    Throughput::new((&query, "timely", "plain"), 1, records, cost).print();
+    Ok(())
+}
+
+fn stream<R: Row + 'static>(
+    input: Vec<Event>,
+    answers: &Answers,
+    query: impl Fn(Bid) -> Option<R> + Send + Sync + 'static,
+) {
+    let answers = answers.clone();
+    timely::execute_directly(move |worker| {
+        worker.dataflow::<u64, _, _>(|scope| {
+            events::drain(input)
+                .to_stream(scope)
+                .flat_map(move |event| match event {
+                    Event::Bid(bid) => query(bid),
+                    _ => None,
+                })
+                .inspect(move |row| match &answers {
+                    None => {
+                        black_box(row);
+                    }
+                    Some(rows) => rows.lock().expect("no holder panics").push(row.text()),
+                });
+        });
+    });
+}

@@ -1,0 +1,1 @@
+//! The DataStream API: stream graph and its translation to a job graph.

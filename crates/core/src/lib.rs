@@ -1,0 +1,28 @@
+//! Ground types of Millstream: what crates on two branches of the tree have to name alike.
+//!
+//! In reading order:
+//! - [`ids`]: every identifier is a type of its own;
+//! - [`time`]: event time in milliseconds, monotonic time of the deciding code;
+//! - [`record`]: what may be a record or a key, and the row codec;
+//! - [`hash`] and [`key_group`]: how a key finds its subtask, a permanent format;
+//! - [`job_graph`]: the plan that a client submits;
+//! - [`status`]: life cycles of jobs and execution attempts;
+//! - [`error`]: failures of user code, with the place where the operator was declared.
+//!
+//! Nothing here does I/O, reads a clock or draws a random number.
+
+// `#[derive(Record)]` names this crate by its path; so that the derive also works in here:
+extern crate self as millstream_core;
+
+pub mod error;
+pub mod hash;
+pub mod ids;
+pub mod job_graph;
+pub mod key_group;
+pub mod record;
+pub mod status;
+pub mod time;
+
+pub use error::{Location, OperatorError};
+pub use key_group::{KeyGroup, KeyGroupRange, MaxParallelism};
+pub use record::{DecodeError, Key, Record, Str};

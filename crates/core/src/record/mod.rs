@@ -1,0 +1,104 @@
+//! What may flow and what may be a key: [`Record`], [`Key`], and the row codec they share.
+//!
+//! The same rows are the wire format between processes, the state and the snapshot. A row is the
+//! concatenation of its fields in declared order, without names or tags; the [`Schema`] beside it
+//! says what they are, so that a reader of another version can map one to the other. Formats:
+//! - integers and floats: little-endian, fixed width; `bool`: one byte, 0 or 1;
+//! - lengths and enum variants: LEB128, at most 10 bytes;
+//! - strings: length, then UTF-8; vectors: length, then items; maps: length, then key, value, ...;
+//! - options: one byte, 0 or 1, then the value; tuples and structs: their fields.
+//!
+//! Decoders check every length against what is left before they allocate.
+
+mod codec;
+mod collections;
+mod primitives;
+mod schema;
+mod serde_bridge;
+mod str;
+
+pub use codec::{DecodeError, Input, Output, SliceOutput};
+pub use schema::{Field, Fingerprint, Schema, Variant};
+pub use serde_bridge::Serde;
+pub use str::Str;
+
+pub use millstream_derive::Record;
+
+/// A value that can flow between operators, be kept in state and cross processes.
+///
+/// Implemented for numbers, `bool`, `char`, [`String`], [`Str`], `Option`, `Vec`, maps, arrays and
+/// tuples; `#[derive(Record)]` for a struct or enum of those; [`Serde`] for foreign types.
+///
+/// ```
+/// use millstream_core::record::{Input, Record};
+///
+/// #[derive(Clone, Debug, PartialEq, Record)]
+/// struct Bid { auction: u64, price: i64, channel: String }
+///
+/// let bid = Bid { auction: 7, price: 100, channel: "web".into() };
+/// let mut row = Vec::new();
+/// bid.encode(&mut row);
+/// assert_eq!(Bid::decode(&mut Input::new(&row)), Ok(bid));
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot flow in a stream: it does not implement `Record`",
+    note = "derive it: `#[derive(Clone, Record)]`; for a type of another crate wrap it in `Serde<T>`"
+)]
+pub trait Record: Clone + Send + 'static {
+    /// The size in bytes of every encoded value, if they all have the same.
+    const FIXED: Option<usize>;
+
+    /// Whether equal values always have equal encodings: no floats, no unordered maps, no foreign
+    /// formats. Only such a type can be a key.
+    const CANONICAL: bool;
+
+    /// What the row holds.
+    fn schema() -> Schema;
+
+    /// Appends the row.
+    fn encode<O: Output>(&self, out: &mut O);
+
+    /// Takes one row off the front of the input.
+    fn decode(input: &mut Input<'_>) -> Result<Self, DecodeError>;
+
+    /// The hash of the canonical encoding. Override only with the same value, computed faster.
+    #[inline]
+    fn hash64(&self) -> u64 {
+        match Self::FIXED {
+            Some(size) if size <= 64 => {
+                let mut row = [0_u8; 64];
+                self.encode(&mut SliceOutput::new(&mut row));
+                crate::hash::xxh3_64(&row[..size])
+            }
+            _ => {
+                // Growing keys are hashed where the stream is keyed, once per record.
+                let mut row = Vec::with_capacity(64);
+                self.encode(&mut row);
+                crate::hash::xxh3_64(&row)
+            }
+        }
+    }
+
+    /// For a type whose image in memory is its canonical encoding followed by zeros ([`Str`]): the
+    /// image, if this value has one. State tables then copy and compare it as it is.
+    #[doc(hidden)]
+    #[inline]
+    fn inline_image(&self) -> Option<&[u8; 24]> {
+        None
+    }
+
+    /// The value of which this is the image.
+    #[doc(hidden)]
+    #[inline]
+    fn from_inline_image(_image: &[u8; 24]) -> Option<Self> {
+        None
+    }
+}
+
+/// A value that can key a stream: equal values have equal encodings in every process and version.
+///
+/// Every [`Record`] that is [`Eq`] is one, if its encoding is canonical; the engine checks that when
+/// the program is compiled.
+pub trait Key: Record + Eq {}
+
+impl<T: Record + Eq> Key for T {}

@@ -1,0 +1,125 @@
+//! What a row holds: names and kinds of fields, and the fingerprint that two processes compare.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// XXH3-64 of the text of a schema.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Fingerprint(pub u64);
+
+/// The shape of a record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Schema {
+    /// A kind without parts: `u64`, `string`, ...
+    Plain(String),
+    /// A value or nothing.
+    Option(Box<Schema>),
+    /// Any number of items.
+    List(Box<Schema>),
+    /// So many items.
+    Array(Box<Schema>, usize),
+    /// Keys with values.
+    Map(Box<Schema>, Box<Schema>),
+    /// Values without names.
+    Tuple(Vec<Schema>),
+    /// Named fields.
+    Struct {
+        /// The type's name.
+        name: String,
+        /// In the order of the row.
+        fields: Vec<Field>,
+    },
+    /// One of several shapes.
+    Enum {
+        /// The type's name.
+        name: String,
+        /// In the order of their numbers.
+        variants: Vec<Variant>,
+    },
+    /// Bytes of a foreign codec, known by the name of the type alone.
+    Foreign(String),
+}
+
+/// One field of a struct.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Field {
+    /// Its name in the program.
+    pub name: String,
+    /// Names it had before.
+    pub aliases: Vec<String>,
+    /// Its shape.
+    pub schema: Schema,
+}
+
+/// One variant of an enum.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Variant {
+    /// Its name in the program.
+    pub name: String,
+    /// Its fields; those of a tuple variant are named `0`, `1`, ...
+    pub fields: Vec<Field>,
+}
+
+impl Schema {
+    /// A kind without parts.
+    pub fn plain(kind: &str) -> Self {
+        Self::Plain(kind.to_owned())
+    }
+
+    /// What two processes compare: the hash of the schema's text. Names count, aliases do not.
+    pub fn fingerprint(&self) -> Fingerprint {
+        Fingerprint(crate::hash::xxh3_64(self.to_string().as_bytes()))
+    }
+}
+
+fn comma_separated<T: fmt::Display>(f: &mut fmt::Formatter<'_>, items: &[T]) -> fmt::Result {
+    for (i, item) in items.iter().enumerate() {
+        if i > 0 {
+            f.write_str(", ")?;
+        }
+        write!(f, "{item}")?;
+    }
+    Ok(())
+}
+
+impl fmt::Display for Field {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.name, self.schema)
+    }
+}
+
+impl fmt::Display for Variant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}(", self.name)?;
+        comma_separated(f, &self.fields)?;
+        f.write_str(")")
+    }
+}
+
+impl fmt::Display for Schema {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Plain(kind) => f.write_str(kind),
+            Self::Option(inner) => write!(f, "option<{inner}>"),
+            Self::List(item) => write!(f, "list<{item}>"),
+            Self::Array(item, n) => write!(f, "array<{item}, {n}>"),
+            Self::Map(key, value) => write!(f, "map<{key}, {value}>"),
+            Self::Tuple(parts) => {
+                f.write_str("(")?;
+                comma_separated(f, parts)?;
+                f.write_str(")")
+            }
+            Self::Struct { name, fields } => {
+                write!(f, "{name} {{ ")?;
+                comma_separated(f, fields)?;
+                f.write_str(" }")
+            }
+            Self::Enum { name, variants } => {
+                write!(f, "enum {name} {{ ")?;
+                comma_separated(f, variants)?;
+                f.write_str(" }")
+            }
+            Self::Foreign(name) => write!(f, "foreign<{name}>"),
+        }
+    }
+}

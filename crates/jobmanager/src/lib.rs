@@ -1,0 +1,1 @@
+//! The deciding half of the JobManager: dispatcher, job masters, resource manager. Pure.

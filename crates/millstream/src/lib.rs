@@ -1,0 +1,1 @@
+//! Millstream: stateful stream processing in Rust, embedded or on a cluster.

@@ -1,0 +1,89 @@
+//! The conversation between a task executor and a job process, versioned on its own: a cluster
+//! accepts programs that were built with this version or the two before it.
+
+use super::deployment::{InputChannelDescriptor, TaskDeploymentDescriptor};
+use super::job_master::{TaskExecutionState, TaskMetrics};
+use millstream_core::ids::{ExecutionAttemptId, JobId, JobVertexId, ResourceId};
+use millstream_core::job_graph::{JobGraph, SourceSplit};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The version of this file's messages.
+pub const JOB_LINK_VERSION: u32 = 1;
+
+/// The oldest version that is still understood.
+pub const JOB_LINK_VERSION_MIN: u32 = 1;
+
+/// What a job process must know before its first task.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JobInformation {
+    /// The job.
+    pub job: JobId,
+    /// What was submitted; names the program.
+    pub graph: JobGraph,
+}
+
+/// What a job process is told.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum ToJobProcess {
+    /// First of all: what to be.
+    Start {
+        /// The job.
+        information: Box<JobInformation>,
+        /// The worker it belongs to.
+        resource: ResourceId,
+    },
+    /// Run the attempt.
+    Deploy(Box<TaskDeploymentDescriptor>),
+    /// Stop the attempt. Its end is reported as a change of state.
+    Cancel {
+        /// Which.
+        attempt: ExecutionAttemptId,
+    },
+    /// Producers of a running consumer have (new) places.
+    UpdatePartitions {
+        /// The consumer.
+        attempt: ExecutionAttemptId,
+        /// Gate, channel, and what it reads.
+        channels: Vec<(u32, u32, InputChannelDescriptor)>,
+    },
+    /// The answer to [`FromJobProcess::RequestNextSplit`].
+    NextSplit {
+        /// Who asked.
+        attempt: ExecutionAttemptId,
+        /// Nothing: that was all.
+        split: Option<SourceSplit>,
+    },
+    /// End the process: no task is left.
+    Dismiss,
+}
+
+/// What a job process says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum FromJobProcess {
+    /// First of all, before it has run any user code.
+    Hello {
+        /// Its version of this file.
+        version: u32,
+        /// Its process id.
+        pid: u32,
+    },
+    /// The program was run up to its `execute` and its plan is the submitted one.
+    Ready,
+    /// It cannot serve this job; no other attempt can succeed.
+    Unfit {
+        /// Why: the plans differ, the program failed or never came to its `execute`.
+        reason: String,
+    },
+    /// An attempt has changed its state.
+    TaskState(Box<TaskExecutionState>),
+    /// A source wants more to read.
+    RequestNextSplit {
+        /// The source's vertex.
+        vertex: JobVertexId,
+        /// Who asks.
+        attempt: ExecutionAttemptId,
+    },
+    /// Counters of all attempts, once a second.
+    Metrics(BTreeMap<ExecutionAttemptId, TaskMetrics>),
+}

@@ -1,0 +1,170 @@
+//! What is said to a job master. Fenced: every message carries its token.
+
+use super::Address;
+use super::details::ExecutionGraphDetails;
+use super::resource::{ResourceRequirement, SlotOffer};
+use millstream_core::ids::{
+    AllocationId, ExecutionAttemptId, FencingToken, JobId, JobVertexId, ResourceId,
+};
+use millstream_core::job_graph::SourceSplit;
+use millstream_core::status::ExecutionState;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What is said to a job master.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum ToJobMaster {
+    /// Ask, of a task executor. Answers: [`JobMasterAnswer::TaskExecutorRegistered`],
+    /// [`JobMasterAnswer::Rejected`] (final) or a refusal.
+    RegisterTaskExecutor {
+        /// Must be this job.
+        job: JobId,
+        /// Who.
+        resource: ResourceId,
+        /// Where it is.
+        address: Address,
+        /// `host:port` of its data port.
+        data_address: String,
+    },
+    /// Ask, of a task executor: use these slots. Answers: [`JobMasterAnswer::SlotsAccepted`] or a
+    /// refusal when the worker is not registered here.
+    OfferSlots {
+        /// Who.
+        resource: ResourceId,
+        /// Which.
+        slots: Vec<SlotOffer>,
+    },
+    /// Tell, of a task executor: a slot has failed.
+    FailSlot {
+        /// Who.
+        resource: ResourceId,
+        /// Which.
+        allocation: AllocationId,
+        /// Why.
+        cause: String,
+    },
+    /// Ask, of a task executor: an attempt has changed its state. An unknown attempt is refused,
+    /// and the task executor then fails it.
+    UpdateTaskExecutionState(Box<TaskExecutionState>),
+    /// Ask, of a task executor for one of its tasks: the next part of a source's input.
+    RequestNextSplit {
+        /// The source's vertex.
+        vertex: JobVertexId,
+        /// Who asks.
+        attempt: ExecutionAttemptId,
+    },
+    /// Tell, of a task executor: the answer to a heartbeat.
+    HeartbeatFromTaskExecutor {
+        /// Who.
+        resource: ResourceId,
+        /// Attempts that exist there for this job.
+        executions: BTreeSet<ExecutionAttemptId>,
+        /// Counters of those attempts.
+        metrics: BTreeMap<ExecutionAttemptId, TaskMetrics>,
+    },
+    /// Tell, of the resource manager: are you there? Answered by a tell.
+    HeartbeatFromResourceManager {
+        /// The resource manager's process.
+        resource_manager: ResourceId,
+    },
+    /// Tell, of the resource manager: this is all you will get for now.
+    NotifyNotEnoughResources {
+        /// What the job has.
+        acquired: Vec<ResourceRequirement>,
+    },
+    /// Tell: a task executor is going away.
+    DisconnectTaskExecutor {
+        /// Who.
+        resource: ResourceId,
+        /// Why.
+        cause: String,
+    },
+    /// Tell: the resource manager is going away.
+    DisconnectResourceManager {
+        /// The resource manager's token.
+        token: FencingToken,
+        /// Why.
+        cause: String,
+    },
+    /// Ask, of the dispatcher: end the job. Acknowledged at once.
+    Cancel,
+    /// Ask, of the dispatcher: how everything stands.
+    RequestDetails,
+}
+
+/// A change of an attempt's state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskExecutionState {
+    /// Which attempt.
+    pub attempt: ExecutionAttemptId,
+    /// Its new state.
+    pub state: ExecutionState,
+    /// Why, if it failed.
+    pub failure: Option<TaskFailure>,
+    /// Its counters at that moment.
+    pub metrics: TaskMetrics,
+}
+
+/// Why an attempt failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskFailure {
+    /// What kind of failure.
+    pub kind: TaskFailureKind,
+    /// The whole story: operator, source line, message, last output of the process.
+    pub message: String,
+    /// Two failures with the same fingerprint are the same bug: operator, error and source position.
+    pub fingerprint: u64,
+}
+
+/// What kind of failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TaskFailureKind {
+    /// An error or panic of user code, or anything else that a new attempt may survive.
+    Recoverable,
+    /// No attempt can succeed: plan mismatch, artefact for another machine.
+    NonRecoverable,
+    /// The input could not be read: this producer has to run again.
+    PartitionUnavailable(millstream_core::ids::PartitionId),
+}
+
+/// Counters of one attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct TaskMetrics {
+    /// Records read.
+    pub records_in: u64,
+    /// Records written.
+    pub records_out: u64,
+    /// Bytes read from other processes.
+    pub bytes_in: u64,
+    /// Bytes sent to other processes.
+    pub bytes_out: u64,
+    /// Milliseconds of the last second in which the task worked.
+    pub busy_ms: u32,
+    /// Milliseconds in which it had no input.
+    pub idle_ms: u32,
+    /// Milliseconds in which it had no room for its output.
+    pub back_pressured_ms: u32,
+    /// The least watermark it has seen.
+    pub watermark: Option<i64>,
+}
+
+/// Answers of a job master.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum JobMasterAnswer {
+    /// Offer your slots.
+    TaskExecutorRegistered {
+        /// The process that the job master is in.
+        job_master: ResourceId,
+    },
+    /// You are not wanted; release everything of the job.
+    Rejected {
+        /// Why.
+        cause: String,
+    },
+    /// The slots that the job takes; the others are to be freed.
+    SlotsAccepted(BTreeSet<AllocationId>),
+    /// The next part of a source's input; nothing: that was all.
+    NextSplit(Option<SourceSplit>),
+    /// How everything stands.
+    Details(Box<ExecutionGraphDetails>),
+}

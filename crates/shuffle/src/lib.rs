@@ -1,0 +1,1 @@
+//! How batches move between tasks: elements, channels, partitions, gates, credit and the wire.

@@ -1,0 +1,1 @@
+//! Keyed state: the heap backend.

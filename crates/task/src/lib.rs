@@ -1,0 +1,1 @@
+//! The job process: slot threads, stream tasks, operator chains.
