@@ -23,7 +23,11 @@ pub fn write(path: &Path, bytes_min: usize, vocabulary: usize, seed: usize) -> i
     while written < bytes_min {
         for position in 1..=WORDS_PER_LINE {
             let word = &words[ranks.draw()];
-            let end = if position == WORDS_PER_LINE { b"\n" } else { b" " };
+            let end = if position == WORDS_PER_LINE {
+                b"\n"
+            } else {
+                b" "
+            };
             out.write_all(word.as_bytes())?;
             out.write_all(end)?;
             written += word.len() + 1;

@@ -25,7 +25,9 @@ pub fn share(
             return None;
         }
         let mut line = String::new();
-        let length = reader.read_line(&mut line).expect("the input file is readable text");
+        let length = reader
+            .read_line(&mut line)
+            .expect("the input file is readable text");
         position += length as u64;
         line.truncate(line.trim_end_matches(['\n', '\r']).len());
         (length > 0).then_some(line)

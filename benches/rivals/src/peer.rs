@@ -1,5 +1,6 @@
 //! The second process of a two-process run: this very program with other arguments.
 
+use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 
 use crate::Result;
@@ -30,8 +31,13 @@ impl Peer {
     }
 }
 
-/// A port of loopback that nobody uses at this moment.
-pub fn free_port() -> Result<u16> {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
-    Ok(listener.local_addr()?.port())
+/// Two ports of loopback that nobody uses at this moment.
+pub fn free_ports() -> Result<[u16; 2]> {
+    // Both are held at once, so that they differ.
+    let listeners = [
+        TcpListener::bind("127.0.0.1:0")?,
+        TcpListener::bind("127.0.0.1:0")?,
+    ];
+    let [first, second] = listeners.map(|listener| listener.local_addr());
+    Ok([first?.port(), second?.port()])
 }

@@ -103,6 +103,7 @@ impl<K: ?Sized + ToOwned> Clone for Results<K> {
 
 impl<K: ?Sized + ToOwned> Drop for Results<K> {
     fn drop(&mut self) {
-        self.records_total.fetch_add(self.records, Ordering::Release);
+        self.records_total
+            .fetch_add(self.records, Ordering::Release);
     }
 }

@@ -77,7 +77,10 @@ pub fn wait(child: Child) -> io::Result<(ExitStatus, Usage)> {
     }
     // SAFETY: the call above filled it.
     let usage = Usage::from_raw(&unsafe { raw.assume_init() });
-    Ok((std::os::unix::process::ExitStatusExt::from_raw(status), usage))
+    Ok((
+        std::os::unix::process::ExitStatusExt::from_raw(status),
+        usage,
+    ))
 }
 
 /// Ends a process that has not been waited for yet.

@@ -17,10 +17,7 @@ impl Location {
     #[track_caller]
     pub fn caller() -> Self {
         let place = std::panic::Location::caller();
-        Self {
-            file: place.file().to_owned(),
-            line: place.line(),
-        }
+        Self { file: place.file().to_owned(), line: place.line() }
     }
 }
 
@@ -41,9 +38,7 @@ pub struct OperatorError {
 impl OperatorError {
     /// A failure that is told in words.
     pub fn new(message: impl Into<String>) -> Self {
-        Self {
-            message: message.into(),
-        }
+        Self { message: message.into() }
     }
 
     /// A failure with all its causes.
@@ -60,8 +55,6 @@ impl OperatorError {
 
     /// The same failure, with what was attempted in front.
     pub fn context(self, attempted: impl fmt::Display) -> Self {
-        Self {
-            message: format!("{attempted}: {}", self.message),
-        }
+        Self { message: format!("{attempted}: {}", self.message) }
     }
 }

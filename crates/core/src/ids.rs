@@ -105,11 +105,7 @@ pub struct ExecutionAttemptId {
 
 impl fmt::Display for ExecutionAttemptId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}_{}_{}_{}",
-            self.graph, self.vertex, self.subtask, self.attempt
-        )
+        write!(f, "{}_{}_{}_{}", self.graph, self.vertex, self.subtask, self.attempt)
     }
 }
 
@@ -141,13 +137,8 @@ mod tests {
 
     #[test]
     fn a_text_of_another_shape_is_refused() {
-        for text in [
-            "",
-            "ab",
-            "+00000000000000000000000000000ab",
-            &"g".repeat(32),
-            &"0".repeat(33),
-        ] {
+        for text in ["", "ab", "+00000000000000000000000000000ab", &"g".repeat(32), &"0".repeat(33)]
+        {
             assert_eq!(text.parse::<JobId>(), Err(ParseIdError(text.to_owned())));
         }
     }

@@ -190,10 +190,8 @@ impl PlanSignature {
         (0..len).find_map(|i| {
             let (submitted, found) = (self.entries.get(i), found.entries.get(i));
             let key = |entry: &PlanEntry| (entry.operator, entry.text.clone());
-            (submitted.map(key) != found.map(key)).then(|| PlanDifference {
-                submitted: submitted.cloned(),
-                found: found.cloned(),
-            })
+            (submitted.map(key) != found.map(key))
+                .then(|| PlanDifference { submitted: submitted.cloned(), found: found.cloned() })
         })
     }
 }
@@ -224,10 +222,7 @@ impl ShipStrategy {
         }
         if producers >= consumers {
             let target = (0..consumers)
-                .find(|t| {
-                    self.producers_of(*t, producers, consumers)
-                        .contains(&subtask)
-                })
+                .find(|t| self.producers_of(*t, producers, consumers).contains(&subtask))
                 .expect("shares of consumers cover all producers");
             target..target + 1
         } else {
@@ -260,18 +255,12 @@ fn share(i: u32, n: u32, all: u32) -> Range<u32> {
 impl JobGraph {
     /// The edges that leave the vertex, with their indices.
     pub fn outputs_of(&self, vertex: usize) -> impl Iterator<Item = (usize, &JobEdge)> {
-        self.edges
-            .iter()
-            .enumerate()
-            .filter(move |(_, edge)| edge.source == vertex)
+        self.edges.iter().enumerate().filter(move |(_, edge)| edge.source == vertex)
     }
 
     /// The edges that enter the vertex, with their indices.
     pub fn inputs_of(&self, vertex: usize) -> impl Iterator<Item = (usize, &JobEdge)> {
-        self.edges
-            .iter()
-            .enumerate()
-            .filter(move |(_, edge)| edge.target == vertex)
+        self.edges.iter().enumerate().filter(move |(_, edge)| edge.target == vertex)
     }
 
     /// The slots that the job needs: per slot sharing group, the greatest parallelism in it.
@@ -288,16 +277,9 @@ impl JobGraph {
     /// topological order of their first vertex.
     pub fn pipelined_regions(&self) -> Vec<Vec<usize>> {
         let mut region: Vec<usize> = (0..self.vertices.len()).collect();
-        for edge in self
-            .edges
-            .iter()
-            .filter(|e| e.exchange == ExchangeMode::Pipelined)
-        {
+        for edge in self.edges.iter().filter(|e| e.exchange == ExchangeMode::Pipelined) {
             let (keep, drop) = (region[edge.source], region[edge.target]);
-            region
-                .iter_mut()
-                .filter(|r| **r == drop)
-                .for_each(|r| *r = keep);
+            region.iter_mut().filter(|r| **r == drop).for_each(|r| *r = keep);
         }
         let mut groups: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
         for (vertex, region) in region.into_iter().enumerate() {
@@ -339,19 +321,13 @@ mod tests {
         let entry = |name: &str, text: &str| PlanEntry {
             operator: OperatorId(1),
             name: name.to_owned(),
-            declared_at: Location {
-                file: "src/main.rs".to_owned(),
-                line: 7,
-            },
+            declared_at: Location { file: "src/main.rs".to_owned(), line: 7 },
             text: text.to_owned(),
         };
         let plan = |texts: [&str; 2]| PlanSignature {
             entries: vec![entry("source", texts[0]), entry("double", texts[1])],
         };
-        let (a, b) = (
-            plan(["source u64", "map u64"]),
-            plan(["source u64", "map i64"]),
-        );
+        let (a, b) = (plan(["source u64", "map u64"]), plan(["source u64", "map i64"]));
         assert_eq!(a.first_difference(&a), None);
         assert_ne!(a.hash(), b.hash());
         let difference = a.first_difference(&b).expect("they differ");

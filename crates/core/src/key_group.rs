@@ -17,16 +17,12 @@ pub struct MaxParallelism(u32);
 impl MaxParallelism {
     /// `groups` key groups, if that is within 1 and [`MAX_PARALLELISM_LIMIT`].
     pub fn new(groups: u32) -> Option<Self> {
-        (1..=MAX_PARALLELISM_LIMIT)
-            .contains(&groups)
-            .then_some(Self(groups))
+        (1..=MAX_PARALLELISM_LIMIT).contains(&groups).then_some(Self(groups))
     }
 
     /// Flink's default: the next power of two above 1.5 times the parallelism, within 128 and 32,768.
     pub fn default_for(parallelism: u32) -> Self {
-        let wanted = parallelism
-            .saturating_add(parallelism / 2)
-            .min(MAX_PARALLELISM_LIMIT);
+        let wanted = parallelism.saturating_add(parallelism / 2).min(MAX_PARALLELISM_LIMIT);
         Self(wanted.next_power_of_two().clamp(128, MAX_PARALLELISM_LIMIT))
     }
 
@@ -114,20 +110,14 @@ mod tests {
     #[test]
     fn the_greatest_hash_is_in_the_last_group() {
         let max = MaxParallelism::new(MAX_PARALLELISM_LIMIT).expect("within bounds");
-        assert_eq!(
-            KeyGroup::of_hash(u64::MAX, max).index(),
-            MAX_PARALLELISM_LIMIT - 1
-        );
+        assert_eq!(KeyGroup::of_hash(u64::MAX, max).index(), MAX_PARALLELISM_LIMIT - 1);
         assert_eq!(KeyGroup::of_hash(0, max).index(), 0);
     }
 
     #[test]
     fn default_max_parallelism_is_flinks() {
         let default = |p| MaxParallelism::default_for(p).get();
-        assert_eq!(
-            [default(1), default(85), default(86), default(200)],
-            [128, 128, 256, 512]
-        );
+        assert_eq!([default(1), default(85), default(86), default(200)], [128, 128, 256, 512]);
         assert_eq!(default(30_000), 32_768);
     }
 }

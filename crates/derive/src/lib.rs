@@ -12,9 +12,7 @@ use syn::{Data, DeriveInput, Error, Fields, Ident, LitStr, Result, parse_macro_i
 #[proc_macro_derive(Record, attributes(record))]
 pub fn derive_record(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
     let input = parse_macro_input!(input as DeriveInput);
-    record(&input)
-        .unwrap_or_else(|error| error.to_compile_error())
-        .into()
+    record(&input).unwrap_or_else(|error| error.to_compile_error()).into()
 }
 
 /// What the attributes of a type or field say.
@@ -46,11 +44,7 @@ fn attributes(attributes: &[syn::Attribute]) -> Result<Attributes> {
 fn root() -> TokenStream {
     let here = std::env::var("CARGO_PKG_NAME").unwrap_or_default();
     let inside = here.starts_with("millstream-");
-    if inside {
-        quote!(::millstream_core)
-    } else {
-        quote!(::millstream::core)
-    }
+    if inside { quote!(::millstream_core) } else { quote!(::millstream::core) }
 }
 
 fn record(input: &DeriveInput) -> Result<TokenStream> {
@@ -63,28 +57,17 @@ fn record(input: &DeriveInput) -> Result<TokenStream> {
             Data::Struct(data) => of_struct(&root, name, &data.fields)?,
             Data::Enum(data) => of_enum(&root, name, data)?,
             Data::Union(data) => {
-                return Err(Error::new(
-                    data.union_token.span,
-                    "a union cannot be a record",
-                ));
+                return Err(Error::new(data.union_token.span, "a union cannot be a record"));
             }
         }
     };
-    let Parts {
-        fixed,
-        canonical,
-        schema,
-        encode,
-        decode,
-    } = parts;
+    let Parts { fixed, canonical, schema, encode, decode } = parts;
     let (impls, types, bounds) = input.generics.split_for_impl();
     let mut where_clause = bounds.cloned();
     for parameter in input.generics.type_params() {
         let parameter = &parameter.ident;
         let clause = where_clause.get_or_insert_with(|| syn::parse_quote!(where));
-        clause
-            .predicates
-            .push(syn::parse_quote!(#parameter: #root::record::Record));
+        clause.predicates.push(syn::parse_quote!(#parameter: #root::record::Record));
     }
     Ok(quote! {
         #[automatically_derived]
@@ -165,10 +148,7 @@ fn of_struct(root: &TokenStream, name: &Ident, fields: &Fields) -> Result<Parts>
 
 fn of_enum(root: &TokenStream, name: &Ident, data: &syn::DataEnum) -> Result<Parts> {
     if data.variants.is_empty() {
-        return Err(Error::new(
-            Span::call_site(),
-            "an enum without variants cannot be a record",
-        ));
+        return Err(Error::new(Span::call_site(), "an enum without variants cannot be a record"));
     }
     let text = name.to_string();
     let (mut canonical, mut schemas, mut encodes, mut decodes) = (vec![], vec![], vec![], vec![]);
@@ -177,9 +157,7 @@ fn of_enum(root: &TokenStream, name: &Ident, data: &syn::DataEnum) -> Result<Par
         let (ident, variant_text) = (&variant.ident, variant.ident.to_string());
         let types: Vec<_> = variant.fields.iter().map(|field| &field.ty).collect();
         let members: Vec<_> = variant.fields.members().collect();
-        let names: Vec<_> = (0..types.len())
-            .map(|i| format_ident!("field_{i}"))
-            .collect();
+        let names: Vec<_> = (0..types.len()).map(|i| format_ident!("field_{i}")).collect();
         let fields = schema_of_fields(root, &variant.fields)?;
         canonical.push(quote!(true #(&& <#types as #root::record::Record>::CANONICAL)*));
         schemas.push(quote! {

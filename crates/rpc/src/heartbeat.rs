@@ -20,11 +20,7 @@ pub struct HeartbeatConfig {
 
 impl Default for HeartbeatConfig {
     fn default() -> Self {
-        Self {
-            interval_ms: 10_000,
-            timeout_ms: 50_000,
-            failures_max: Some(2),
-        }
+        Self { interval_ms: 10_000, timeout_ms: 50_000, failures_max: Some(2) }
     }
 }
 
@@ -46,10 +42,7 @@ struct Target {
 impl<T: Ord + Clone> Heartbeats<T> {
     /// Watches nobody.
     pub fn new(config: HeartbeatConfig) -> Self {
-        Self {
-            config,
-            targets: BTreeMap::new(),
-        }
+        Self { config, targets: BTreeMap::new() }
     }
 
     /// The intervals and bounds in force.
@@ -60,13 +53,7 @@ impl<T: Ord + Clone> Heartbeats<T> {
     /// Begins to watch a target, as if it had just been heard.
     pub fn monitor(&mut self, target: T, now: Mono) {
         let deadline = now + self.config.timeout_ms;
-        self.targets.insert(
-            target,
-            Target {
-                deadline,
-                failures: 0,
-            },
-        );
+        self.targets.insert(target, Target { deadline, failures: 0 });
     }
 
     /// Watches the target no more; whether it was watched.
@@ -79,10 +66,7 @@ impl<T: Ord + Clone> Heartbeats<T> {
         let deadline = now + self.config.timeout_ms;
         match self.targets.get_mut(target) {
             Some(known) => {
-                *known = Target {
-                    deadline,
-                    failures: 0,
-                };
+                *known = Target { deadline, failures: 0 };
                 true
             }
             None => false,
@@ -95,10 +79,7 @@ impl<T: Ord + Clone> Heartbeats<T> {
             return false;
         };
         known.failures += 1;
-        let lost = self
-            .config
-            .failures_max
-            .is_some_and(|max| known.failures >= max);
+        let lost = self.config.failures_max.is_some_and(|max| known.failures >= max);
         if lost {
             self.targets.remove(target);
         }

@@ -86,12 +86,7 @@ impl Registration {
     /// Nothing has been asked yet.
     pub fn new(config: RegistrationConfig) -> Self {
         let timeout_ms = config.initial_timeout_ms;
-        Self {
-            config,
-            attempt: 0,
-            timeout_ms,
-            state: State::Idle,
-        }
+        Self { config, attempt: 0, timeout_ms, state: State::Idle }
     }
 
     /// The number of the current endeavour; asks are tagged with it.
@@ -154,9 +149,7 @@ impl Registration {
 
     fn ask(&mut self) -> Next {
         self.state = State::Asking;
-        Next::Ask {
-            timeout_ms: self.timeout_ms,
-        }
+        Next::Ask { timeout_ms: self.timeout_ms }
     }
 
     fn wait(&mut self, until: Mono) -> Next {
@@ -175,9 +168,7 @@ mod tests {
         let mut next = registration.start();
         let mut waits = Vec::new();
         for _ in 0..11 {
-            let Next::Ask { timeout_ms } = next else {
-                panic!("{next:?}")
-            };
+            let Next::Ask { timeout_ms } = next else { panic!("{next:?}") };
             waits.push(timeout_ms);
             next = registration.on_outcome(registration.attempt(), Outcome::Timeout, Mono(0));
         }
@@ -191,10 +182,7 @@ mod tests {
         registration.start();
         let former = registration.attempt();
         registration.start();
-        assert_eq!(
-            registration.on_outcome(former, Outcome::Success, Mono(0)),
-            Next::Ignore
-        );
+        assert_eq!(registration.on_outcome(former, Outcome::Success, Mono(0)), Next::Ignore);
         assert!(!registration.is_registered());
     }
 
@@ -206,14 +194,8 @@ mod tests {
         registration.on_outcome(attempt, Outcome::Timeout, Mono(0));
         let next = registration.on_outcome(attempt, Outcome::Refused, Mono(5));
         assert_eq!(next, Next::WakeAt(Mono(30_005)));
-        assert_eq!(
-            registration.on_wake(Mono(29_000)),
-            Next::WakeAt(Mono(30_005))
-        );
-        assert_eq!(
-            registration.on_wake(Mono(30_005)),
-            Next::Ask { timeout_ms: 100 }
-        );
+        assert_eq!(registration.on_wake(Mono(29_000)), Next::WakeAt(Mono(30_005)));
+        assert_eq!(registration.on_wake(Mono(30_005)), Next::Ask { timeout_ms: 100 });
     }
 
     #[test]
@@ -221,10 +203,7 @@ mod tests {
         let mut registration = Registration::new(RegistrationConfig::default());
         registration.start();
         let attempt = registration.attempt();
-        assert_eq!(
-            registration.on_outcome(attempt, Outcome::Rejected, Mono(0)),
-            Next::GiveUp
-        );
+        assert_eq!(registration.on_outcome(attempt, Outcome::Rejected, Mono(0)), Next::GiveUp);
         assert_eq!(registration.on_wake(Mono(1 << 40)), Next::Ignore);
     }
 }

@@ -94,10 +94,7 @@ impl<'a> Input<'a> {
                 self.rest = rest;
                 Ok(head)
             }
-            None => Err(DecodeError::Short {
-                wanted: n,
-                left: self.rest.len(),
-            }),
+            None => Err(DecodeError::Short { wanted: n, left: self.rest.len() }),
         }
     }
 
@@ -109,10 +106,7 @@ impl<'a> Input<'a> {
                 self.rest = rest;
                 Ok(*head)
             }
-            None => Err(DecodeError::Short {
-                wanted: N,
-                left: self.rest.len(),
-            }),
+            None => Err(DecodeError::Short { wanted: N, left: self.rest.len() }),
         }
     }
 
@@ -150,32 +144,22 @@ impl<'a> Input<'a> {
     pub fn length(&mut self, item_min: usize) -> Result<usize, DecodeError> {
         const EMPTY_ITEMS_MAX: u64 = 1 << 20;
         let n = self.number()?;
-        let fits = if item_min == 0 {
-            n <= EMPTY_ITEMS_MAX
-        } else {
-            n <= (self.rest.len() / item_min) as u64
+        let items_max = match self.rest.len().checked_div(item_min) {
+            Some(items) => items as u64,
+            None => EMPTY_ITEMS_MAX,
         };
-        if fits {
+        if n <= items_max {
             Ok(n as usize)
         } else {
-            let wanted = usize::try_from(n)
-                .unwrap_or(usize::MAX)
-                .saturating_mul(item_min.max(1));
-            Err(DecodeError::Short {
-                wanted,
-                left: self.rest.len(),
-            })
+            let wanted = usize::try_from(n).unwrap_or(usize::MAX).saturating_mul(item_min.max(1));
+            Err(DecodeError::Short { wanted, left: self.rest.len() })
         }
     }
 
     /// Nothing may be left.
     #[inline]
     pub fn finish(self) -> Result<(), DecodeError> {
-        if self.rest.is_empty() {
-            Ok(())
-        } else {
-            Err(DecodeError::Trailing(self.rest.len()))
-        }
+        if self.rest.is_empty() { Ok(()) } else { Err(DecodeError::Trailing(self.rest.len())) }
     }
 }
 
@@ -185,16 +169,7 @@ mod tests {
 
     #[test]
     fn numbers_survive_and_have_one_form() {
-        for n in [
-            0,
-            1,
-            127,
-            128,
-            300,
-            u64::from(u32::MAX),
-            u64::MAX - 1,
-            u64::MAX,
-        ] {
+        for n in [0, 1, 127, 128, 300, u64::from(u32::MAX), u64::MAX - 1, u64::MAX] {
             let mut row = Vec::new();
             row.put_len(n);
             assert_eq!(Input::new(&row).number(), Ok(n));
@@ -208,10 +183,7 @@ mod tests {
     fn a_length_beyond_the_input_is_refused_before_anything_is_allocated() {
         let mut row = Vec::new();
         row.put_len(1 << 40);
-        assert!(matches!(
-            Input::new(&row).length(1),
-            Err(DecodeError::Short { .. })
-        ));
+        assert!(matches!(Input::new(&row).length(1), Err(DecodeError::Short { .. })));
         assert!(Input::new(&row).length(0).is_err());
     }
 }

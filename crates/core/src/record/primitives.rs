@@ -24,12 +24,12 @@ macro_rules! number {
 
             #[inline]
             fn hash64(&self) -> u64 {
-                if size_of::<$type>() == 8 {
-                    let mut word = [0; 8];
-                    word.copy_from_slice(&self.to_le_bytes()[..8]);
-                    crate::hash::xxh3_64_of_u64(u64::from_le_bytes(word))
-                } else {
-                    crate::hash::xxh3_64(&self.to_le_bytes())
+                let row = self.to_le_bytes();
+                match row.first_chunk::<8>() {
+                    Some(word) if row.len() == 8 => {
+                        crate::hash::xxh3_64_of_u64(u64::from_le_bytes(*word))
+                    }
+                    _ => crate::hash::xxh3_64(&row),
                 }
             }
         }

@@ -56,11 +56,7 @@ impl Str {
     /// Copies the text.
     #[inline]
     pub fn new(text: &str) -> Self {
-        if text.len() <= INLINE_MAX {
-            Self::inline(text.as_bytes())
-        } else {
-            Self::on_heap(text)
-        }
+        if text.len() <= INLINE_MAX { Self::inline(text.as_bytes()) } else { Self::on_heap(text) }
     }
 
     /// The empty text.
@@ -75,8 +71,7 @@ impl Str {
         // `on_heap` into an allocation of `len` bytes that lives as long as `self`.
         unsafe {
             let bytes = if self.is_inline() {
-                self.inline
-                    .get_unchecked(1..1 + usize::from(self.inline[0]))
+                self.inline.get_unchecked(1..1 + usize::from(self.inline[0]))
             } else {
                 std::slice::from_raw_parts(self.heap.start, self.heap.len)
             };
@@ -108,14 +103,8 @@ impl Str {
                 }
             }
         }
-        let image = [
-            bytes.len() as u64 | a << 8,
-            a >> 56 | b << 8,
-            b >> 56 | c << 8,
-        ];
-        Self {
-            words: image.map(u64::to_le),
-        }
+        let image = [bytes.len() as u64 | a << 8, a >> 56 | b << 8, b >> 56 | c << 8];
+        Self { words: image.map(u64::to_le) }
     }
 
     #[cold]
@@ -123,14 +112,7 @@ impl Str {
         let owned: Box<str> = text.into();
         let len = owned.len();
         let start = Box::into_raw(owned).cast::<u8>();
-        Self {
-            heap: Heap {
-                tag: ON_HEAP,
-                zeros: [0; 7],
-                start,
-                len,
-            },
-        }
+        Self { heap: Heap { tag: ON_HEAP, zeros: [0; 7], start, len } }
     }
 }
 
@@ -168,9 +150,7 @@ impl Clone for Str {
     fn clone(&self) -> Self {
         if self.is_inline() {
             // SAFETY: all bytes of the image are initialised in every shape.
-            Self {
-                words: unsafe { self.words },
-            }
+            Self { words: unsafe { self.words } }
         } else {
             Self::on_heap(self.as_str())
         }
@@ -382,10 +362,7 @@ mod tests {
             for at in 0..n {
                 let mut other = text.clone().into_bytes();
                 other[at] = b'y';
-                assert_ne!(
-                    Str::new(&text),
-                    Str::new(std::str::from_utf8(&other).expect("ASCII"))
-                );
+                assert_ne!(Str::new(&text), Str::new(std::str::from_utf8(&other).expect("ASCII")));
             }
         }
     }

@@ -22,12 +22,8 @@ pub struct ResourceProfile {
 
 impl ResourceProfile {
     /// A requirement that every default slot meets.
-    pub const ANY: ResourceProfile = ResourceProfile {
-        cpu_millis: 0,
-        task_memory: 0,
-        managed_memory: 0,
-        network_memory: 0,
-    };
+    pub const ANY: ResourceProfile =
+        ResourceProfile { cpu_millis: 0, task_memory: 0, managed_memory: 0, network_memory: 0 };
 
     /// Whether a slot with these resources meets the requirement.
     pub fn meets(&self, required: &ResourceProfile) -> bool {

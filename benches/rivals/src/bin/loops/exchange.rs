@@ -36,8 +36,9 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
 }
 
 fn exchange(records: u64, keys: u64, results: &Results<u64>) {
-    let (senders, receivers): (Vec<_>, Vec<_>) =
-        (0..PARALLELISM).map(|_| sync_channel(CHANNEL_BATCHES)).unzip();
+    let (senders, receivers): (Vec<_>, Vec<_>) = (0..PARALLELISM)
+        .map(|_| sync_channel(CHANNEL_BATCHES))
+        .unzip();
     thread::scope(|scope| {
         for index in 0..PARALLELISM as u64 {
             let numbers = (index..records).step_by(PARALLELISM);
@@ -54,7 +55,10 @@ fn exchange(records: u64, keys: u64, results: &Results<u64>) {
 }
 
 fn generate(numbers: impl Iterator<Item = u64>, keys: u64, senders: &[SyncSender<Batch>]) {
-    let mut batches: Vec<Batch> = senders.iter().map(|_| Batch::with_capacity(BATCH)).collect();
+    let mut batches: Vec<Batch> = senders
+        .iter()
+        .map(|_| Batch::with_capacity(BATCH))
+        .collect();
     for number in numbers {
         let key = splitmix64(number) % keys;
         let target = partition(key);
@@ -62,7 +66,9 @@ fn generate(numbers: impl Iterator<Item = u64>, keys: u64, senders: &[SyncSender
         batch.push((key, number as i64));
         if batch.len() == BATCH {
             let full = std::mem::replace(batch, Batch::with_capacity(BATCH));
-            senders[target].send(full).expect("receivers outlive senders");
+            senders[target]
+                .send(full)
+                .expect("receivers outlive senders");
         }
     }
     for (sender, rest) in senders.iter().zip(batches) {

@@ -6,7 +6,7 @@
 //! ```text
 //! renoir_rivals wordcount --input FILE [--variant plain|combined] [--parallelism P] [--answers FILE]
 //! renoir_rivals keyed_sum [--records N] [--keys K] [--parallelism P] [--answers FILE]
-//! renoir_rivals shuffle   [--records N] [--pattern one-way|both-ways] [--port 9500]
+//! renoir_rivals shuffle   [--records N] [--pattern one-way|both-ways]
 //! ```
 
 mod keyed_sum;

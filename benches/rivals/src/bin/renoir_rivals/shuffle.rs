@@ -7,32 +7,30 @@ use std::hint::black_box;
 
 use millstream_rivals::Result;
 use millstream_rivals::arguments::Arguments;
-use millstream_rivals::peer::Peer;
+use millstream_rivals::peer::{self, Peer};
 use millstream_rivals::report::{Clock, Throughput};
 use millstream_rivals::results::Results;
 use millstream_rivals::wide::Wide;
 use renoir::config::{ConfigBuilder, HostConfig};
 use renoir::{Replication, RuntimeConfig, StreamContext};
 
-/// A host binds one port per block that receives; ours have fewer than this.
-const PORTS_PER_HOST: u16 = 50;
-
 pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
     let records: u64 = arguments.value("records", 20_000_000)?;
     let pattern = arguments.value("pattern", "one-way".to_owned())?;
-    let port = arguments.value("port", 9500)?;
-    let host = arguments.value("host", 0)?;
+    let ports = arguments.text("ports");
     arguments.finish()?;
 
-    if host == 1 {
-        println!("{}", shuffle(records, &pattern, config(host, port)?)?);
+    if let Some(ports) = ports {
+        let ports: Vec<u16> = serde_json::from_str(&ports)?;
+        println!("{}", shuffle(records, &pattern, config(1, &ports)?)?);
         return Ok(());
     }
+    let ports = peer::free_ports()?;
     let clock = Clock::start();
     let mut second: Vec<String> = std::env::args().skip(1).collect();
-    second.extend(["--host".to_owned(), "1".to_owned()]);
+    second.extend(["--ports".to_owned(), format!("{ports:?}")]);
     let second = Peer::spawn(&second)?;
-    let mut received = shuffle(records, &pattern, config(host, port)?)?;
+    let mut received = shuffle(records, &pattern, config(0, &ports)?)?;
     received += second.finish()?.parse::<u64>()?;
     let cost = clock.stop();
 
@@ -44,14 +42,16 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
 }
 
 /// What the runner hands to a host over SSH: all hosts, and which of them this is.
-fn config(host: u64, port: u16) -> Result<RuntimeConfig> {
-    let hosts = [0, 1].map(|index| HostConfig {
+fn config(host: u64, ports: &[u16]) -> Result<RuntimeConfig> {
+    let host_at = |port: &u16| HostConfig {
         address: "127.0.0.1".to_owned(),
-        base_port: port + index * PORTS_PER_HOST,
+        // One port for each block that receives, and here only one block does.
+        base_port: *port,
         num_cores: 1,
         ssh: Default::default(),
         perf_path: None,
-    });
+    };
+    let hosts: Vec<HostConfig> = ports.iter().map(host_at).collect();
     let mut builder = ConfigBuilder::new_remote();
     Ok(builder.add_hosts(&hosts).host_id(host).build()?)
 }

@@ -40,10 +40,7 @@ fn words(env: &StreamContext, input: &str) -> Stream<impl Operator<Out = String>
         })
 }
 
-fn count_running(
-    words: Stream<impl Operator<Out = String> + 'static>,
-    mut results: Results<str>,
-) {
+fn count_running(words: Stream<impl Operator<Out = String> + 'static>, mut results: Results<str>) {
     words
         .group_by(|word| word.clone())
         .rich_map({
@@ -56,10 +53,7 @@ fn count_running(
         .for_each(move |(word, count)| results.accept(&word, count));
 }
 
-fn count_combined(
-    words: Stream<impl Operator<Out = String> + 'static>,
-    mut results: Results<str>,
-) {
+fn count_combined(words: Stream<impl Operator<Out = String> + 'static>, mut results: Results<str>) {
     words
         .group_by_count(|word| word.clone())
         .for_each(move |(word, count)| results.accept_final(&word, count as i64, count as u64));

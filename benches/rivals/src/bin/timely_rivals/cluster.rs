@@ -35,7 +35,12 @@ impl Processes {
     pub(crate) fn from_arguments(arguments: &mut Arguments) -> Result<Self> {
         let (addresses, index) = match arguments.text("addresses") {
             Some(addresses) => (addresses.split(',').map(str::to_owned).collect(), 1),
-            None => (vec![free_address()?, free_address()?], 0),
+            None => (
+                peer::free_ports()?
+                    .map(|port| format!("127.0.0.1:{port}"))
+                    .to_vec(),
+                0,
+            ),
         };
         Ok(Self { addresses, index })
     }
@@ -64,8 +69,4 @@ impl Processes {
             worker: WorkerConfig::default(),
         }
     }
-}
-
-fn free_address() -> Result<String> {
-    Ok(format!("127.0.0.1:{}", peer::free_port()?))
 }

@@ -56,7 +56,11 @@ impl Load {
 
     fn variant(&self, processes: usize) -> String {
         let wait = if self.spin { "spin" } else { "park" };
-        let place = if processes == 2 { "processes" } else { "threads" };
+        let place = if processes == 2 {
+            "processes"
+        } else {
+            "threads"
+        };
         format!("{place}, {wait}")
     }
 }
@@ -161,7 +165,8 @@ fn records_when_due(scope: Scope<'_, u64>, load: Load, active: bool) -> StreamVe
                 activator.activate();
             } else {
                 let due_ns = started + load.due_ns(next);
-                activator.activate_after(Duration::from_nanos(due_ns.saturating_sub(monotonic_ns())));
+                activator
+                    .activate_after(Duration::from_nanos(due_ns.saturating_sub(monotonic_ns())));
             }
         }
     })

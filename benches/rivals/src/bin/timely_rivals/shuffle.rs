@@ -64,10 +64,10 @@ fn shuffle(records: u64, one_way: bool, processes: &Processes) -> Result<(u64, I
         let counter = counter.clone();
         worker.dataflow::<u64, _, _>(|scope| {
             let target = move |record: &Wide| if one_way { 0 } else { record.number / 2 };
-            numbers
-                .map(Wide::new)
-                .to_stream(scope)
-                .sink(Exchange::new(target), "Count", move |(input, _)| {
+            numbers.map(Wide::new).to_stream(scope).sink(
+                Exchange::new(target),
+                "Count",
+                move |(input, _)| {
                     input.for_each_time(|_, batches| {
                         for batch in batches {
                             counter.fetch_add(batch.len() as u64, Ordering::Relaxed);
@@ -76,7 +76,8 @@ fn shuffle(records: u64, one_way: bool, processes: &Processes) -> Result<(u64, I
                             });
                         }
                     });
-                });
+                },
+            );
         });
         connected
     })?;
