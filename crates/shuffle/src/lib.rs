@@ -1,1 +1,20 @@
-//! How batches move between tasks: elements, channels, partitions, gates, credit and the wire.
+//! How batches move between tasks.
+//!
+//! In reading order:
+//! - [`batch`], [`element`]: what moves;
+//! - [`wake`]: how threads sleep and are woken; [`sync`]: what threads share;
+//! - [`subpartition`]: the queue between two tasks;
+//! - [`partition`]: all that one task produces for one edge, and how records are routed to it;
+//! - [`gate`]: all that one task reads;
+//! - [`registry`]: where producers and consumers of one process find each other;
+//! - [`wire`]: the same between processes: frames, credit, connections.
+
+pub mod batch;
+pub mod element;
+pub mod gate;
+pub mod partition;
+pub mod registry;
+pub mod subpartition;
+pub mod sync;
+pub mod wake;
+pub mod wire;

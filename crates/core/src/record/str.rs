@@ -89,20 +89,16 @@ impl Str {
     #[inline]
     fn inline(bytes: &[u8]) -> Self {
         debug_assert!(bytes.len() <= INLINE_MAX);
-        let (mut a, mut b, mut c) = (0, 0, 0);
-        match bytes.split_first_chunk::<8>() {
-            None => a = fewer_than_eight(bytes),
-            Some((first, rest)) => {
-                a = u64::from_le_bytes(*first);
-                match rest.split_first_chunk::<8>() {
-                    None => b = fewer_than_eight(rest),
-                    Some((second, rest)) => {
-                        b = u64::from_le_bytes(*second);
-                        c = fewer_than_eight(rest);
-                    }
+        let (a, b, c) = match bytes.split_first_chunk::<8>() {
+            None => (fewer_than_eight(bytes), 0, 0),
+            Some((first, rest)) => match rest.split_first_chunk::<8>() {
+                None => (u64::from_le_bytes(*first), fewer_than_eight(rest), 0),
+                Some((second, rest)) => {
+                    let (a, b) = (u64::from_le_bytes(*first), u64::from_le_bytes(*second));
+                    (a, b, fewer_than_eight(rest))
                 }
-            }
-        }
+            },
+        };
         let image = [bytes.len() as u64 | a << 8, a >> 56 | b << 8, b >> 56 | c << 8];
         Self { words: image.map(u64::to_le) }
     }
@@ -150,7 +146,8 @@ impl Clone for Str {
     fn clone(&self) -> Self {
         if self.is_inline() {
             // SAFETY: all bytes of the image are initialised in every shape.
-            Self { words: unsafe { self.words } }
+            let words = unsafe { self.words };
+            Self { words }
         } else {
             Self::on_heap(self.as_str())
         }
@@ -206,7 +203,8 @@ impl Record for Str {
     #[inline]
     fn inline_image(&self) -> Option<&[u8; 24]> {
         // SAFETY: all bytes of the image are initialised in every shape.
-        self.is_inline().then(|| unsafe { &self.inline })
+        let image = unsafe { &self.inline };
+        self.is_inline().then_some(image)
     }
 
     #[inline]

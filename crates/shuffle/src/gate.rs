@@ -1,0 +1,235 @@
+//! What one task reads: one channel per producer, polled in turn.
+//!
+//! A channel begins pending, until its producer's partition is found in this process or the
+//! connection to its process is made. The gate never waits: it gives what is there, and the
+//! task's thread is woken when there is more.
+
+use crate::batch::BoxBatch;
+use crate::element::{Control, Element};
+use crate::registry::PartitionRegistry;
+use crate::subpartition::Subpartition;
+use crate::sync::Arc;
+use crate::wake::Wake;
+use crate::wire::{Network, RemoteChannel};
+use millstream_core::ids::{PartitionId, ResourceId};
+use millstream_rpc::protocol::deployment::InputChannelDescriptor;
+use std::time::{Duration, Instant};
+
+/// How long a producer of this process may take to appear.
+pub const PRODUCER_WAIT: Duration = Duration::from_secs(10);
+
+/// What a poll found.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Polled {
+    /// The buffer holds a batch.
+    Batch,
+    /// Nothing now.
+    Empty,
+    /// Every channel has ended.
+    End,
+}
+
+/// A producer that cannot be read: its attempt has to run again.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("partition {partition} cannot be read: {reason}")]
+pub struct PartitionUnavailable {
+    /// Which.
+    pub partition: PartitionId,
+    /// Why.
+    pub reason: String,
+}
+
+/// All channels of one edge into one task.
+pub struct InputGate {
+    channels: Vec<Channel>,
+    /// Where the next poll begins: after the channel that gave something last.
+    next: usize,
+    /// Channels that have not ended.
+    alive: usize,
+    registry: PartitionRegistry,
+    network: Network,
+    here: ResourceId,
+    wake: Wake,
+    /// Records read so far.
+    records: u64,
+}
+
+enum Channel {
+    /// The producer has no known place yet.
+    Unknown(InputChannelDescriptor),
+    /// The producer is in this process, but its partition was not there yet.
+    Pending(InputChannelDescriptor, Instant),
+    /// The producer's queue in this process.
+    Local(Arc<Subpartition>),
+    /// A queue that the network fills.
+    Remote(RemoteChannel),
+    /// Nothing will come.
+    Ended,
+}
+
+impl InputGate {
+    /// Reads the channels for a thread that is woken through `wake`.
+    pub fn new(
+        channels: Vec<InputChannelDescriptor>,
+        registry: PartitionRegistry,
+        network: Network,
+        here: ResourceId,
+        wake: Wake,
+    ) -> Self {
+        let alive = channels.len();
+        let channels = channels.into_iter().map(Channel::Unknown).collect();
+        Self { channels, next: 0, alive, registry, network, here, wake, records: 0 }
+    }
+
+    /// Goes to the places of the producers that are known. Records of the type come in.
+    pub fn request_partitions(&mut self, now: Instant) {
+        for index in 0..self.channels.len() {
+            if let Channel::Unknown(descriptor) = &self.channels[index] {
+                let descriptor = descriptor.clone();
+                self.channels[index] = self.connect(descriptor, now);
+            }
+        }
+    }
+
+    /// A producer has got a (new) place.
+    pub fn update_channel(&mut self, index: usize, found: InputChannelDescriptor, now: Instant) {
+        if matches!(self.channels.get(index), Some(Channel::Unknown(_) | Channel::Pending(..))) {
+            self.channels[index] = self.connect(found, now);
+        }
+    }
+
+    fn connect(&self, descriptor: InputChannelDescriptor, now: Instant) -> Channel {
+        let Some(location) = &descriptor.location else { return Channel::Unknown(descriptor) };
+        if location.resource == self.here {
+            return self.find_local(descriptor, now);
+        }
+        let address = &location.data_address;
+        let (partition, subpartition) = (descriptor.partition, descriptor.subpartition);
+        Channel::Remote(self.network.subscribe(address, partition, subpartition, self.wake.clone()))
+    }
+
+    fn find_local(&self, descriptor: InputChannelDescriptor, since: Instant) -> Channel {
+        match self.registry.find(descriptor.partition, &self.wake) {
+            None => Channel::Pending(descriptor, since),
+            Some(partition) => {
+                let queue = &partition.subpartitions[descriptor.subpartition as usize];
+                queue.attach(self.wake.clone());
+                Channel::Local(queue.clone())
+            }
+        }
+    }
+
+    /// Fills the buffer, which is empty, with the next batch of any channel.
+    pub fn poll(
+        &mut self,
+        buffer: &mut BoxBatch,
+        now: Instant,
+    ) -> Result<Polled, PartitionUnavailable> {
+        for _ in 0..self.channels.len() {
+            let index = self.next;
+            self.next = if index + 1 == self.channels.len() { 0 } else { index + 1 };
+            if self.poll_channel(index, buffer, now)? {
+                self.records += buffer.len() as u64;
+                return Ok(Polled::Batch);
+            }
+        }
+        Ok(if self.alive == 0 { Polled::End } else { Polled::Empty })
+    }
+
+    /// Whether the channel gave a batch. Control elements are dealt with here.
+    fn poll_channel(
+        &mut self,
+        index: usize,
+        buffer: &mut BoxBatch,
+        now: Instant,
+    ) -> Result<bool, PartitionUnavailable> {
+        match &mut self.channels[index] {
+            Channel::Unknown(_) | Channel::Ended => Ok(false),
+            Channel::Pending(descriptor, since) => {
+                let (descriptor, since) = (descriptor.clone(), *since);
+                if now.duration_since(since) > PRODUCER_WAIT {
+                    let partition = descriptor.partition;
+                    let reason = format!("its producer did not appear within {PRODUCER_WAIT:?}");
+                    return Err(PartitionUnavailable { partition, reason });
+                }
+                self.channels[index] = self.find_local(descriptor, since);
+                match self.channels[index] {
+                    Channel::Local(_) => self.poll_channel(index, buffer, now),
+                    _ => Ok(false),
+                }
+            }
+            Channel::Local(queue) => match queue.pop() {
+                None => Ok(false),
+                Some(Element::Batch(batch)) => {
+                    let empty = std::mem::replace(buffer, batch);
+                    queue.recycle(empty);
+                    Ok(true)
+                }
+                Some(Element::Control(Control::EndOfPartition)) => {
+                    queue.release();
+                    self.end(index);
+                    Ok(false)
+                }
+            },
+            Channel::Remote(channel) => match channel.poll(buffer)? {
+                Polled::Batch => Ok(true),
+                Polled::Empty => Ok(false),
+                Polled::End => {
+                    self.end(index);
+                    Ok(false)
+                }
+            },
+        }
+    }
+
+    fn end(&mut self, index: usize) {
+        self.channels[index] = Channel::Ended;
+        self.alive -= 1;
+    }
+
+    /// Whether a poll would find nothing: asked before the thread sleeps.
+    pub fn is_idle(&self) -> bool {
+        self.alive > 0
+            && self.channels.iter().all(|channel| match channel {
+                Channel::Unknown(_) | Channel::Pending(..) | Channel::Ended => true,
+                Channel::Local(queue) => queue.is_empty(),
+                Channel::Remote(channel) => channel.is_empty(),
+            })
+    }
+
+    /// When a producer that is missing will have been waited for long enough.
+    pub fn deadline(&self) -> Option<Instant> {
+        let pending = self.channels.iter().filter_map(|channel| match channel {
+            Channel::Pending(_, since) => Some(*since + PRODUCER_WAIT),
+            _ => None,
+        });
+        pending.min()
+    }
+
+    /// Records read so far.
+    pub fn records(&self) -> u64 {
+        self.records
+    }
+
+    /// Bytes that came from other processes.
+    pub fn remote_bytes(&self) -> u64 {
+        let remote = self.channels.iter().map(|channel| match channel {
+            Channel::Remote(channel) => channel.bytes(),
+            _ => 0,
+        });
+        remote.sum()
+    }
+}
+
+impl Drop for InputGate {
+    /// A task that ends, however it ends, lets its producers go on without it.
+    fn drop(&mut self) {
+        for channel in &self.channels {
+            match channel {
+                Channel::Local(queue) => queue.release(),
+                Channel::Pending(descriptor, _) => self.registry.forget_wait(descriptor.partition),
+                Channel::Unknown(_) | Channel::Remote(_) | Channel::Ended => (),
+            }
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! What one task produces for one edge: open batches, a router, and a queue per consumer.
+//!
+//! The writer belongs to the producer's thread. It routes a batch only when every queue has room
+//! for one more, so nothing is ever half routed, and no wait for one consumer can hold back what
+//! another already has. Partial batches stay open until they are full or the task flushes them.
+
+use crate::batch::{AnyBatch, BoxBatch};
+use crate::element::Control;
+use crate::subpartition::Subpartition;
+use crate::sync::Arc;
+use millstream_core::ids::PartitionId;
+use millstream_core::key_group::{MaxParallelism, subtask_of_hash};
+use millstream_core::record::DecodeError;
+
+/// The shared half of a partition: consumers find their queues here.
+pub struct ResultPartition {
+    /// Its name.
+    pub id: PartitionId,
+    /// One per consumer that it feeds.
+    pub subpartitions: Vec<Arc<Subpartition>>,
+    /// Makes empty batches of the record type: for consumers that decode.
+    pub prototype: BatchPrototype,
+}
+
+/// Makes empty batches of one type.
+#[derive(Clone)]
+pub struct BatchPrototype(pub fn() -> BoxBatch);
+
+impl BatchPrototype {
+    /// For batches of records of this type.
+    pub fn of<T: millstream_core::Record>() -> Self {
+        Self(|| Box::new(crate::batch::Batch::<T>::new()))
+    }
+
+    /// An empty batch.
+    pub fn make(&self) -> BoxBatch {
+        (self.0)()
+    }
+
+    /// Reads rows that another process wrote.
+    pub fn decode(&self, count: usize, hashed: bool, rows: &[u8]) -> Result<BoxBatch, DecodeError> {
+        let mut batch = self.make();
+        batch.decode(count, hashed, rows)?;
+        Ok(batch)
+    }
+}
+
+/// Decides which consumer gets a record.
+pub trait Router: Send {
+    /// Moves every record into the open batch of its consumer and leaves `batch` empty.
+    fn route(&mut self, batch: &mut BoxBatch, open: &mut [BoxBatch]);
+
+    /// Prepares a batch that goes to the only consumer as it is: computes hashes, for instance.
+    fn prepare(&mut self, _batch: &mut dyn AnyBatch) {}
+}
+
+/// All records to the only consumer.
+pub struct ForwardRouter;
+
+impl Router for ForwardRouter {
+    fn route(&mut self, batch: &mut BoxBatch, open: &mut [BoxBatch]) {
+        batch.append_to(open[0].as_mut());
+    }
+}
+
+/// A copy of each record to every consumer.
+pub struct BroadcastRouter;
+
+impl Router for BroadcastRouter {
+    fn route(&mut self, batch: &mut BoxBatch, open: &mut [BoxBatch]) {
+        let (last, others) = open.split_last_mut().expect("a partition has a consumer");
+        for out in others {
+            batch.duplicate().append_to(out.as_mut());
+        }
+        batch.append_to(last.as_mut());
+    }
+}
+
+/// Records in turn: each batch continues where the former ended.
+pub struct RoundRobinRouter {
+    next: u32,
+    targets: Vec<u32>,
+}
+
+impl RoundRobinRouter {
+    /// Begins with consumer `first`, so that subtasks do not all begin with the same.
+    pub fn new(first: u32) -> Self {
+        Self { next: first, targets: Vec::new() }
+    }
+}
+
+impl Router for RoundRobinRouter {
+    fn route(&mut self, batch: &mut BoxBatch, open: &mut [BoxBatch]) {
+        let consumers = open.len() as u32;
+        let first = self.next % consumers;
+        let len = batch.len() as u32;
+        self.targets.clear();
+        self.targets.extend((0..len).map(|i| (first + i) % consumers));
+        self.next = (first + len) % consumers;
+        batch.distribute(&self.targets, open);
+    }
+}
+
+/// Records at random, from a generator of the router's own (SplitMix64).
+pub struct ShuffleRouter {
+    state: u64,
+    targets: Vec<u32>,
+}
+
+impl ShuffleRouter {
+    /// Begins at a seed.
+    pub fn new(seed: u64) -> Self {
+        Self { state: seed, targets: Vec::new() }
+    }
+
+    fn next(&mut self) -> u64 {
+        self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let z = (self.state ^ (self.state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+}
+
+impl Router for ShuffleRouter {
+    fn route(&mut self, batch: &mut BoxBatch, open: &mut [BoxBatch]) {
+        let consumers = open.len() as u64;
+        self.targets.clear();
+        for _ in 0..batch.len() {
+            let target = ((self.next() >> 32) * consumers) >> 32;
+            self.targets.push(target as u32);
+        }
+        batch.distribute(&self.targets, open);
+    }
+}
+
+/// Computes the hashes of the keys of a batch of one type.
+pub trait Keying: Send {
+    /// Fills the batch's hashes.
+    fn hash(&mut self, batch: &mut dyn AnyBatch);
+}
+
+/// Records by the hash of their key.
+pub struct HashRouter {
+    keying: Box<dyn Keying>,
+    max_parallelism: MaxParallelism,
+    targets: Vec<u32>,
+}
+
+impl HashRouter {
+    /// Routes to the owners of the keys' groups.
+    pub fn new(keying: Box<dyn Keying>, max_parallelism: MaxParallelism) -> Self {
+        Self { keying, max_parallelism, targets: Vec::new() }
+    }
+}
+
+impl Router for HashRouter {
+    fn route(&mut self, batch: &mut BoxBatch, open: &mut [BoxBatch]) {
+        self.keying.hash(batch.as_mut());
+        let (max, consumers) = (self.max_parallelism, open.len() as u32);
+        self.targets.clear();
+        self.targets.extend(batch.hashes().iter().map(|h| subtask_of_hash(*h, max, consumers)));
+        batch.distribute(&self.targets, open);
+    }
+
+    fn prepare(&mut self, batch: &mut dyn AnyBatch) {
+        self.keying.hash(batch);
+    }
+}
+
+/// The producer's half of a partition.
+pub struct PartitionWriter {
+    shared: Arc<ResultPartition>,
+    router: Box<dyn Router>,
+    /// One batch per consumer, not yet full.
+    open: Vec<BoxBatch>,
+    /// So many records make a batch full.
+    target: usize,
+    /// Records routed so far.
+    records: u64,
+}
+
+impl PartitionWriter {
+    /// Writes to the queues of `shared`.
+    pub fn new(shared: Arc<ResultPartition>, router: Box<dyn Router>) -> Self {
+        let open: Vec<BoxBatch> =
+            shared.subpartitions.iter().map(|_| shared.prototype.make()).collect();
+        let target = open.first().map_or(1, |batch| batch.target());
+        Self { shared, router, open, target, records: 0 }
+    }
+
+    /// Whether every queue takes one more batch. If not, the producer's thread is woken when one does.
+    pub fn has_room(&self) -> bool {
+        // Every queue is asked, not only up to the first full one: each has to know that we wait.
+        self.shared.subpartitions.iter().fold(true, |all, queue| queue.has_room() && all)
+    }
+
+    /// Routes the batch and sends what became full. Only after [`PartitionWriter::has_room`].
+    pub fn write(&mut self, batch: &mut BoxBatch) {
+        self.records += batch.len() as u64;
+        if self.open.len() == 1 {
+            self.router.prepare(batch.as_mut());
+            if self.open[0].is_empty() && batch.len() * 2 >= self.target {
+                self.hand_over(batch);
+                return;
+            }
+            batch.append_to(self.open[0].as_mut());
+        } else {
+            self.router.route(batch, &mut self.open);
+        }
+        for consumer in 0..self.open.len() {
+            if self.open[consumer].len() >= self.target {
+                self.send(consumer);
+            }
+        }
+    }
+
+    /// The batch goes to the only consumer as it is, and an emptied one takes its place.
+    fn hand_over(&mut self, batch: &mut BoxBatch) {
+        let open = std::mem::replace(&mut self.open[0], batch.fresh());
+        let full = std::mem::replace(batch, open);
+        if let Some(empty) = self.shared.subpartitions[0].push(full) {
+            self.open[0] = empty;
+        }
+    }
+
+    fn send(&mut self, consumer: usize) {
+        let fresh = self.open[consumer].fresh();
+        let full = std::mem::replace(&mut self.open[consumer], fresh);
+        if let Some(empty) = self.shared.subpartitions[consumer].push(full) {
+            self.open[consumer] = empty;
+        }
+    }
+
+    /// Whether a partial batch waits to be flushed.
+    pub fn has_open(&self) -> bool {
+        self.open.iter().any(|batch| !batch.is_empty())
+    }
+
+    /// Sends the partial batches whose queues have room; whether none is left.
+    pub fn flush(&mut self) -> bool {
+        let mut all = true;
+        for consumer in 0..self.open.len() {
+            if self.open[consumer].is_empty() {
+                continue;
+            }
+            if self.shared.subpartitions[consumer].has_room() {
+                self.send(consumer);
+            } else {
+                all = false;
+            }
+        }
+        all
+    }
+
+    /// Says that nothing will follow. Only after a complete flush.
+    pub fn finish(&mut self) {
+        assert!(!self.has_open(), "flushed before the end is told");
+        for queue in &self.shared.subpartitions {
+            queue.push_control(Control::EndOfPartition);
+        }
+    }
+
+    /// Records routed so far.
+    pub fn records(&self) -> u64 {
+        self.records
+    }
+
+    /// The shared half.
+    pub fn shared(&self) -> &Arc<ResultPartition> {
+        &self.shared
+    }
+}

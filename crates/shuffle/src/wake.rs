@@ -1,0 +1,90 @@
+//! Waking a slot thread: it sleeps when none of its tasks can move, and whoever changes that wakes it.
+//!
+//! The story of one sleep. The sleeper announces itself (`asleep`), looks at its queues once more,
+//! and only then parks. A waker changes a queue first and then looks at `asleep`. Whatever the
+//! order, one of the two sees the other: both sides put a sequentially consistent fence between
+//! their write and their read. A wake-up that finds nobody asleep costs one load.
+
+use crate::sync::atomic::{AtomicBool, Ordering, fence};
+use crate::sync::thread::{self, Thread};
+use crate::sync::{Arc, Mutex, lock};
+use std::time::Duration;
+
+/// A handle on a thread that may sleep. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Wake(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    /// The thread has looked at everything and is about to park, or has.
+    asleep: AtomicBool,
+    /// Whom to unpark; set by the thread itself when it begins.
+    thread: Mutex<Option<Thread>>,
+}
+
+impl Wake {
+    /// Nobody sleeps yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Makes the calling thread the one that is woken.
+    pub fn adopt_current_thread(&self) {
+        *lock(&self.0.thread) = Some(thread::current());
+    }
+
+    /// Whether both wake the same thread.
+    pub fn is_same(&self, other: &Wake) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Something changed: wakes the thread if it sleeps. Call it after the change.
+    #[inline]
+    pub fn wake(&self) {
+        fence(Ordering::SeqCst);
+        if self.0.asleep.load(Ordering::Relaxed) {
+            self.wake_sleeper();
+        }
+    }
+
+    #[cold]
+    fn wake_sleeper(&self) {
+        if self.0.asleep.swap(false, Ordering::SeqCst)
+            && let Some(thread) = lock(&self.0.thread).as_ref()
+        {
+            thread.unpark();
+        }
+    }
+
+    /// Sleeps until woken or for so long, unless `idle`, asked after the announcement, says that
+    /// there is something to do.
+    pub fn sleep(&self, timeout: Option<Duration>, idle: impl FnOnce() -> bool) {
+        self.0.asleep.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        if idle() {
+            match timeout {
+                None => self.park_until_woken(),
+                Some(timeout) => park_timeout(timeout),
+            }
+        }
+        self.0.asleep.store(false, Ordering::Relaxed);
+    }
+
+    /// Parking may end by itself; without a timeout only a wake-up counts.
+    fn park_until_woken(&self) {
+        while self.0.asleep.load(Ordering::SeqCst) {
+            thread::park();
+        }
+    }
+}
+
+#[cfg(not(shuttle))]
+fn park_timeout(timeout: Duration) {
+    thread::park_timeout(timeout);
+}
+
+/// Under shuttle time does not pass; a sleep with a timeout may end at once.
+#[cfg(shuttle)]
+fn park_timeout(_timeout: Duration) {
+    thread::yield_now();
+}
