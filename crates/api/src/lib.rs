@@ -1,1 +1,25 @@
-//! The DataStream API: stream graph and its translation to a job graph.
+//! The DataStream API: a program builds a stream graph; `execute` translates it to a plan and hands
+//! it to whoever runs plans in this process.
+//!
+//! In reading order:
+//! - [`environment`]: where a program begins and ends;
+//! - [`data_stream`], [`keyed_stream`]: typed handles on the nodes of the graph;
+//! - [`stream_graph`]: the graph itself, untyped;
+//! - [`translate`]: from the stream graph to a job graph with its factories;
+//! - [`executor`]: what runs a plan, and the handle on a running job;
+//! - [`args`], [`error`]: command-line arguments and errors for people.
+
+pub mod args;
+pub mod data_stream;
+pub mod environment;
+pub mod error;
+pub mod executor;
+pub mod keyed_stream;
+pub mod stream_graph;
+pub mod translate;
+
+pub use data_stream::{DataStream, DataStreamSink};
+pub use environment::StreamExecutionEnvironment;
+pub use error::{Error, Result};
+pub use executor::{JobClient, JobResult, PipelineExecutor};
+pub use keyed_stream::{CombinedStream, KeyedStream};

@@ -1,1 +1,21 @@
-//! Functions, operators, source and sink contracts, and the harness that drives an operator alone.
+//! What runs inside a task: operators, sources, sinks, and the plan that builds them.
+//!
+//! In reading order:
+//! - [`context`]: what an operator knows of its place;
+//! - [`operator`], [`source`], [`sink`]: the three contracts;
+//! - [`map`], [`flat_map`], [`key`], [`aggregate`], [`combine`], [`partitioner`]: the operators;
+//! - [`plan`]: factories for all of a job's vertices;
+//! - [`harness`]: drives an operator alone, for tests.
+
+pub mod aggregate;
+pub mod combine;
+pub mod context;
+pub mod flat_map;
+pub mod harness;
+pub mod key;
+pub mod map;
+pub mod operator;
+pub mod partitioner;
+pub mod plan;
+pub mod sink;
+pub mod source;

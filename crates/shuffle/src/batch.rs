@@ -79,6 +79,10 @@ pub trait AnyBatch: Any + Send {
     /// Moves every record, in order, to the end of the other batch, which is of the same type.
     fn append_to(&mut self, other: &mut dyn AnyBatch);
 
+    /// Moves the first `n` records, or all if there are fewer, to the end of the other batch, which
+    /// is of the same type.
+    fn take_front(&mut self, n: usize, other: &mut dyn AnyBatch);
+
     /// Moves record `i` to the end of `outs[targets[i]]`, for all `i`, with its hash if it has one.
     fn distribute(&mut self, targets: &[u32], outs: &mut [BoxBatch]);
 
@@ -139,6 +143,17 @@ impl<T: Record> AnyBatch for Batch<T> {
         } else {
             other.items.append(&mut self.items);
             other.hashes.append(&mut self.hashes);
+        }
+    }
+
+    fn take_front(&mut self, n: usize, other: &mut dyn AnyBatch) {
+        if n >= self.items.len() {
+            return self.append_to(other);
+        }
+        let other = cast::<T>(other);
+        other.items.extend(self.items.drain(..n));
+        if !self.hashes.is_empty() {
+            other.hashes.extend(self.hashes.drain(..n));
         }
     }
 

@@ -22,6 +22,13 @@ pub struct ResultPartition {
     pub prototype: BatchPrototype,
 }
 
+impl ResultPartition {
+    /// Whether no consumer reads any more.
+    pub fn is_released(&self) -> bool {
+        self.subpartitions.iter().all(|queue| queue.is_released())
+    }
+}
+
 /// Makes empty batches of one type.
 #[derive(Clone)]
 pub struct BatchPrototype(pub fn() -> BoxBatch);

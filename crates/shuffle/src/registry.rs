@@ -28,6 +28,8 @@ impl PartitionRegistry {
         let waiting = {
             let mut state = lock(&self.0);
             let id = partition.id;
+            // Partitions that were read to their end are forgotten when the next ones come.
+            state.partitions.retain(|_, known| !known.is_released());
             state.partitions.insert(id, partition);
             state.waiting.remove(&id).unwrap_or_default()
         };

@@ -2,7 +2,7 @@
 //!
 //! [`KeyedTable`] holds one value per key of one subtask and is driven by batches. In reading order:
 //! - [`table`]: what operators call: find or make, update, get, remove, iterate;
-//! - `index`: from a hash to row numbers, in buckets of one cache line;
+//! - `index`: from a hash to row numbers, by way of `bucket`s of one cache line;
 //! - `pages`: rows of one size in pages that stay where they are;
 //! - `cell`: how a record lies in a row; `slabs`: where encodings go that are too long for it;
 //! - `memory`: zeroed memory, on huge pages once it is large, and the prefetch instruction.
@@ -10,10 +10,11 @@
 //! Values are kept as their encoded rows, so a snapshot needs no access to the user's types, and
 //! memory is known to the byte.
 //!
-//! `unsafe` is allowed in `memory.rs` and `pages.rs` (and in `tests/accounting.rs`, which counts
+//! `unsafe` is allowed in `memory.rs`, `pages.rs` and `bucket.rs` (and in `tests/accounting.rs`, which counts
 //! what the allocator gives). Nothing outside them relies on an index being right: what they give
 //! out is checked or in bounds by construction.
 
+mod bucket;
 mod cell;
 mod index;
 mod memory;

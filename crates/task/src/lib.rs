@@ -1,1 +1,12 @@
-//! The job process: slot threads, stream tasks, operator chains.
+//! The job process: what runs the tasks of one job on one worker.
+//!
+//! In reading order:
+//! - [`stream_task`]: one task, a step function over its chain of operators;
+//! - [`failure`]: how errors and panics of user code become a failure of the attempt;
+//! - [`slot`]: a slot is a thread that steps the tasks of its sharing group in turn;
+//! - [`host`]: deploys, cancels and reports: what a task executor speaks to.
+
+pub mod failure;
+pub mod host;
+pub mod slot;
+pub mod stream_task;

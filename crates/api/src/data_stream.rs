@@ -1,0 +1,357 @@
+//! [`DataStream`]: a typed handle on records of the graph, and its verbs.
+
+use crate::environment::StreamExecutionEnvironment;
+use crate::keyed_stream::KeyedStream;
+use crate::stream_graph::{Chaining, NodeBody, NodeId, Ship, StreamEdge, StreamNode};
+use millstream_core::error::Location;
+use millstream_core::job_graph::ShipStrategy;
+use millstream_core::{Key, OperatorError, Record};
+use millstream_operator::flat_map::{FlatMap, FlatMapWith, Out};
+use millstream_operator::key::{ByRef, ByValue};
+use millstream_operator::map::{Filter, Map, TryMap};
+use millstream_operator::operator::Operator;
+use millstream_operator::partitioner::CustomRouter;
+use millstream_operator::plan::{Factory, RouterContext};
+use millstream_operator::sink::{Sink, SinkOperator};
+use millstream_shuffle::partition::{
+    BatchPrototype, BroadcastRouter, ForwardRouter, RoundRobinRouter, Router, ShuffleRouter,
+};
+use std::marker::PhantomData;
+
+/// Records of type `T`, on their way from one operator to the next.
+///
+/// One type for every stream of `T`s: it can be named, returned and stored. The type is here for
+/// the user's compiler; the graph below knows nothing of it. Settings like [`DataStream::name`]
+/// speak of the operator that was declared last.
+pub struct DataStream<T> {
+    env: StreamExecutionEnvironment,
+    upstream: Vec<Upstream>,
+    _record: PhantomData<fn() -> T>,
+}
+
+/// A node whose records are meant, and how they are to travel.
+struct Upstream {
+    node: NodeId,
+    ship: Option<MakeShip>,
+}
+
+/// A stream may be used more than once; each use makes its own routers.
+type MakeShip = std::rc::Rc<dyn Fn() -> Ship>;
+
+impl<T> Clone for DataStream<T> {
+    /// A second use of the same records: each consumer gets all of them.
+    fn clone(&self) -> Self {
+        let upstream = self.upstream.iter();
+        let upstream = upstream.map(|u| Upstream { node: u.node, ship: u.ship.clone() }).collect();
+        Self { env: self.env.clone(), upstream, _record: PhantomData }
+    }
+}
+
+impl<T: Record> DataStream<T> {
+    pub(crate) fn of_node(env: StreamExecutionEnvironment, node: NodeId) -> Self {
+        Self { env, upstream: vec![Upstream { node, ship: None }], _record: PhantomData }
+    }
+
+    /// Applies a function to each record.
+    #[track_caller]
+    pub fn map<U: Record>(
+        &self,
+        function: impl Fn(T) -> U + Clone + Send + 'static,
+    ) -> DataStream<U> {
+        self.operator("map", false, move |_| Map::new(function.clone()))
+    }
+
+    /// Applies a function that can fail. The first error fails the task, with the operator's name
+    /// and line.
+    #[track_caller]
+    pub fn try_map<U: Record, E: Into<Box<dyn std::error::Error>>>(
+        &self,
+        function: impl Fn(T) -> Result<U, E> + Clone + Send + 'static,
+    ) -> DataStream<U> {
+        self.operator("try_map", false, move |_| {
+            let function = function.clone();
+            TryMap::new(move |record| {
+                function(record).map_err(|error| OperatorError::from_error(error.into().as_ref()))
+            })
+        })
+    }
+
+    /// Keeps the records for which the predicate is true.
+    #[track_caller]
+    pub fn filter(&self, predicate: impl Fn(&T) -> bool + Clone + Send + 'static) -> DataStream<T> {
+        self.operator("filter", false, move |_| Filter::new(predicate.clone()))
+    }
+
+    /// Applies a function that gives any number of records. It may give very many: the engine takes
+    /// them as there is room.
+    #[track_caller]
+    pub fn flat_map<I: IntoIterator<Item: Record, IntoIter: 'static> + 'static>(
+        &self,
+        function: impl Fn(T) -> I + Clone + Send + 'static,
+    ) -> DataStream<I::Item> {
+        self.operator("flat_map", false, move |_| FlatMap::new(function.clone()))
+    }
+
+    /// Applies a function that pushes any number of records, and may borrow from its input while it
+    /// does. All that it pushes for one record is held in memory.
+    #[track_caller]
+    pub fn flat_map_with<U: Record>(
+        &self,
+        function: impl Fn(&T, &mut Out<'_, U>) + Clone + Send + 'static,
+    ) -> DataStream<U> {
+        self.operator("flat_map_with", false, move |_| FlatMapWith::new(function.clone()))
+    }
+
+    /// Groups the records by a key that is computed.
+    pub fn key_by<K: Key>(
+        &self,
+        key: impl Fn(&T) -> K + Clone + Send + 'static,
+    ) -> KeyedStream<K, T> {
+        KeyedStream::new(self.clone(), Box::new(ByValue(key)))
+    }
+
+    /// Groups the records by a key that they contain.
+    pub fn key_by_ref<K: Key>(
+        &self,
+        key: impl for<'a> Fn(&'a T) -> &'a K + Clone + Send + 'static,
+    ) -> KeyedStream<K, T> {
+        KeyedStream::new(self.clone(), Box::new(ByRef(key)))
+    }
+
+    /// The records of several streams. Order is kept per stream only.
+    pub fn union(&self, others: &[&DataStream<T>]) -> DataStream<T> {
+        let mut union = self.clone();
+        for other in others {
+            union.upstream.extend(DataStream::clone(other).upstream);
+        }
+        union
+    }
+
+    /// To all subtasks of the next operator in turn.
+    pub fn rebalance(&self) -> DataStream<T> {
+        self.shipped(|| {
+            Ship::new(ShipStrategy::Rebalance, "rebalance", |edge: &RouterContext| {
+                Box::new(RoundRobinRouter::new(edge.task.subtask))
+            })
+        })
+    }
+
+    /// In turn to a share of the next operator's subtasks: less traffic than [`Self::rebalance`].
+    pub fn rescale(&self) -> DataStream<T> {
+        self.shipped(|| {
+            Ship::new(ShipStrategy::Rescale, "rescale", |_: &RouterContext| {
+                Box::new(RoundRobinRouter::new(0))
+            })
+        })
+    }
+
+    /// To subtasks of the next operator at random.
+    pub fn shuffle(&self) -> DataStream<T> {
+        self.shipped(|| {
+            Ship::new(ShipStrategy::Shuffle, "shuffle", |edge: &RouterContext| {
+                Box::new(ShuffleRouter::new(u64::from(edge.task.subtask)))
+            })
+        })
+    }
+
+    /// To every subtask of the next operator.
+    pub fn broadcast(&self) -> DataStream<T> {
+        self.shipped(|| {
+            Ship::new(ShipStrategy::Broadcast, "broadcast", |_: &RouterContext| {
+                Box::new(BroadcastRouter)
+            })
+        })
+    }
+
+    /// To the subtask of the same index; both operators must have the same parallelism.
+    pub fn forward(&self) -> DataStream<T> {
+        self.shipped(forward)
+    }
+
+    /// To the first subtask of the next operator.
+    pub fn global(&self) -> DataStream<T> {
+        self.partition(ShipStrategy::Global, "global", |_, _| 0)
+    }
+
+    /// To the subtask that the function chooses: a number below its second argument, which is the
+    /// parallelism of the next operator.
+    pub fn partition_custom(
+        &self,
+        partitioner: impl Fn(&T, u32) -> u32 + Clone + Send + 'static,
+    ) -> DataStream<T> {
+        self.partition(ShipStrategy::Custom, "custom", partitioner)
+    }
+
+    fn partition(
+        &self,
+        strategy: ShipStrategy,
+        signature: &'static str,
+        partitioner: impl Fn(&T, u32) -> u32 + Clone + Send + 'static,
+    ) -> DataStream<T> {
+        self.shipped(move || {
+            let partitioner = partitioner.clone();
+            Ship::new(strategy, signature, move |_: &RouterContext| -> Box<dyn Router> {
+                Box::new(CustomRouter::new(partitioner.clone()))
+            })
+        })
+    }
+
+    /// The same records, to travel in this way.
+    pub(crate) fn shipped(&self, ship: impl Fn() -> Ship + 'static) -> DataStream<T> {
+        let ship: MakeShip = std::rc::Rc::new(ship);
+        let mut stream = self.clone();
+        for upstream in &mut stream.upstream {
+            upstream.ship = Some(ship.clone());
+        }
+        stream
+    }
+
+    /// The same records, without a choice of how they travel.
+    pub(crate) fn straight(&self) -> DataStream<T> {
+        let mut stream = self.clone();
+        for upstream in &mut stream.upstream {
+            upstream.ship = None;
+        }
+        stream
+    }
+
+    /// Ends the stream in a sink.
+    #[track_caller]
+    pub fn sink<S: Sink<T>>(&self, name: &str, sink: S) -> DataStreamSink {
+        let parallelism_max = sink.parallelism_max();
+        let body = NodeBody::Operator {
+            factory: Factory::new(move |context| {
+                let operator: Box<dyn Operator> = Box::new(SinkOperator(sink.writer(context)?));
+                Ok(operator)
+            }),
+            input_type: BatchPrototype::of::<T>(),
+        };
+        let kind = format!("sink <- {}", T::schema());
+        let node = self.add::<()>(name, true, false, kind, body);
+        self.env.change(node, |node| node.parallelism_max = parallelism_max);
+        DataStreamSink { env: self.env.clone(), node }
+    }
+
+    #[track_caller]
+    pub(crate) fn operator<U: Record, O>(
+        &self,
+        verb: &'static str,
+        stateful: bool,
+        make: impl FnMut(&millstream_operator::context::TaskContext) -> O + Send + 'static,
+    ) -> DataStream<U>
+    where
+        O: Operator + 'static,
+    {
+        let kind = format!("{verb} {} -> {}", T::schema(), U::schema());
+        let node = self.add::<U>(verb, false, stateful, kind, NodeBody::operator::<T, O>(make));
+        DataStream::of_node(self.env.clone(), node)
+    }
+
+    #[track_caller]
+    fn add<U: Record>(
+        &self,
+        name: &str,
+        named: bool,
+        stateful: bool,
+        kind: String,
+        body: NodeBody,
+    ) -> NodeId {
+        let inputs = self.upstream.iter().map(|upstream| StreamEdge {
+            from: upstream.node,
+            ship: upstream.ship.as_ref().map(|make| make()),
+        });
+        self.env.add(StreamNode {
+            kind,
+            name: name.to_owned(),
+            named,
+            stateful,
+            uid: None,
+            declared_at: Location::caller(),
+            parallelism: None,
+            parallelism_max: None,
+            max_parallelism: None,
+            slot_sharing_group: None,
+            chaining: Chaining::Always,
+            inputs: inputs.collect(),
+            body,
+            output_type: BatchPrototype::of::<U>(),
+        })
+    }
+
+    fn change(self, change: impl FnOnce(&mut StreamNode)) -> Self {
+        let [upstream] = &self.upstream[..] else {
+            panic!("a union is no operator: name or configure the operator that reads it")
+        };
+        self.env.change(upstream.node, change);
+        self
+    }
+}
+
+/// Straight on: the router of an edge without a choice.
+pub(crate) fn forward() -> Ship {
+    Ship::new(ShipStrategy::Forward, "forward", |_: &RouterContext| Box::new(ForwardRouter))
+}
+
+/// The settings that operators and sinks have in common.
+macro_rules! settings {
+    () => {
+        /// What people see: in logs, errors, REST and metrics. A named operator keeps its identity
+        /// when the program around it changes.
+        pub fn name(self, name: &str) -> Self {
+            self.change(|node| {
+                node.name = name.to_owned();
+                node.named = true;
+            })
+        }
+
+        /// The operator's identity for state and savepoints, independent of its name.
+        pub fn uid(self, uid: &str) -> Self {
+            self.change(|node| node.uid = Some(uid.to_owned()))
+        }
+
+        /// In how many subtasks the operator runs.
+        pub fn set_parallelism(self, parallelism: u32) -> Self {
+            self.change(|node| node.parallelism = Some(parallelism))
+        }
+
+        /// How many key groups the operator has.
+        pub fn max_parallelism(self, groups: u32) -> Self {
+            self.change(|node| node.max_parallelism = Some(groups))
+        }
+
+        /// Subtasks of operators of different groups never share a slot. Operators that set none
+        /// are in the group of their inputs, else in `default`.
+        pub fn slot_sharing_group(self, group: &str) -> Self {
+            self.change(|node| node.slot_sharing_group = Some(group.to_owned()))
+        }
+
+        /// Does not run the operator in one task with the one before it.
+        pub fn start_new_chain(self) -> Self {
+            self.change(|node| node.chaining = Chaining::Head)
+        }
+
+        /// Runs the operator in tasks of its own.
+        pub fn disable_chaining(self) -> Self {
+            self.change(|node| node.chaining = Chaining::Never)
+        }
+    };
+}
+
+impl<T: Record> DataStream<T> {
+    settings!();
+}
+
+/// The end of a stream: settings of a sink.
+pub struct DataStreamSink {
+    env: StreamExecutionEnvironment,
+    node: NodeId,
+}
+
+impl DataStreamSink {
+    settings!();
+
+    fn change(self, change: impl FnOnce(&mut StreamNode)) -> Self {
+        self.env.change(self.node, change);
+        self
+    }
+}

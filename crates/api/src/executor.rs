@@ -1,0 +1,68 @@
+//! What runs a plan, and the handle on a running job.
+
+use crate::error::Result;
+use millstream_core::ids::JobId;
+use millstream_core::status::JobStatus;
+use millstream_operator::plan::Plan;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Runs plans: in this process, on a cluster, or as one process of a cluster.
+pub trait PipelineExecutor {
+    /// Begins to run the plan. `plan_values` are to be replayed wherever the program runs again.
+    fn submit(&self, plan: Plan, plan_values: &BTreeMap<String, Vec<u8>>) -> Result<JobClient>;
+}
+
+/// A running job.
+pub struct JobClient(Box<dyn JobHandle>);
+
+/// What an executor gives for a running job.
+pub trait JobHandle {
+    /// The job.
+    fn job(&self) -> JobId;
+
+    /// How it stands.
+    fn status(&self) -> Result<JobStatus>;
+
+    /// Asks for its end.
+    fn cancel(&self) -> Result<()>;
+
+    /// Waits for its end: an error if it failed or was cancelled.
+    fn wait(&mut self) -> Result<JobResult>;
+}
+
+impl JobClient {
+    /// Wraps an executor's handle.
+    pub fn new(handle: Box<dyn JobHandle>) -> Self {
+        Self(handle)
+    }
+
+    /// The job's id.
+    pub fn job_id(&self) -> JobId {
+        self.0.job()
+    }
+
+    /// How the job stands.
+    pub fn status(&self) -> Result<JobStatus> {
+        self.0.status()
+    }
+
+    /// Asks for the job's end; [`JobClient::wait`] then tells when it has come.
+    pub fn cancel(&self) -> Result<()> {
+        self.0.cancel()
+    }
+
+    /// Waits for the job's end: an error if it failed or was cancelled.
+    pub fn wait(mut self) -> Result<JobResult> {
+        self.0.wait()
+    }
+}
+
+/// A job that has done all its work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobResult {
+    /// The job.
+    pub job: JobId,
+    /// From submission to the end.
+    pub runtime: Duration,
+}

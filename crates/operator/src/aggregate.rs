@@ -1,0 +1,205 @@
+//! Rolling aggregates per key: [`Fold`] for those that begin with a value, [`Reduce`] for those
+//! that begin with the first record.
+//!
+//! In STREAMING mode each record gives the aggregate as it then is. In BATCH mode each key gives
+//! one record when the input has ended.
+
+use crate::context::TaskContext;
+use crate::key::KeySelector;
+use crate::operator::{Flow, Operator};
+use millstream_core::job_graph::RuntimeMode;
+use millstream_core::{Key, OperatorError, Record};
+use millstream_shuffle::batch::{AnyBatch, Batch, BoxBatch, cast};
+use millstream_state::KeyedTable;
+use std::marker::PhantomData;
+
+/// What both aggregates share: the keys of a batch and their state.
+struct Keyed<K, T, A> {
+    selector: Box<dyn KeySelector<K, T>>,
+    table: KeyedTable<K, A>,
+    /// The keys of the batch at hand; kept for its memory.
+    keys: Vec<K>,
+    emits_changes: bool,
+    /// Where [`Keyed::finish`] goes on.
+    cursor: u32,
+}
+
+impl<K: Key, T: Record, A: Record> Keyed<K, T, A> {
+    fn new(selector: Box<dyn KeySelector<K, T>>, context: &TaskContext) -> Self {
+        Self {
+            selector,
+            table: KeyedTable::new(),
+            keys: Vec::new(),
+            emits_changes: context.mode == RuntimeMode::Streaming,
+            cursor: 0,
+        }
+    }
+
+    /// Finds the keys of the batch; the hashes came with it.
+    fn find_keys(&mut self, batch: &mut Batch<T>) {
+        self.keys.clear();
+        self.selector.keys(&batch.items, &mut self.keys);
+        assert_eq!(batch.hashes.len(), batch.items.len(), "a keyed stream carries its hashes");
+    }
+
+    /// In BATCH mode: the keys with their final values, as many as there is room for.
+    fn finish(&mut self, out: &mut Vec<(K, A)>, room: usize) -> Flow {
+        if self.emits_changes {
+            return Flow::Drained;
+        }
+        let room = room.saturating_sub(out.len());
+        match self.table.visit_from(self.cursor, room, |_, key, value| out.push((key, value))) {
+            Some(next) => {
+                self.cursor = next;
+                Flow::More
+            }
+            None => Flow::Drained,
+        }
+    }
+}
+
+/// Begins with a value per key and changes it with each record.
+pub struct Fold<K, T, A, I, F> {
+    keyed: Keyed<K, T, A>,
+    init: I,
+    add: F,
+}
+
+impl<K: Key, T: Record, A: Record, I: Fn() -> A, F: Fn(&mut A, T)> Fold<K, T, A, I, F> {
+    /// `init` makes the value of a new key, `add` changes it.
+    pub fn new(
+        selector: Box<dyn KeySelector<K, T>>,
+        init: I,
+        add: F,
+        context: &TaskContext,
+    ) -> Self {
+        Self { keyed: Keyed::new(selector, context), init, add }
+    }
+}
+
+impl<K, T, A, I, F> Operator for Fold<K, T, A, I, F>
+where
+    K: Key,
+    T: Record,
+    A: Record,
+    I: Fn() -> A,
+    F: Fn(&mut A, T),
+{
+    fn output(&self) -> BoxBatch {
+        Box::new(Batch::<(K, A)>::new())
+    }
+
+    fn process(
+        &mut self,
+        input: &mut dyn AnyBatch,
+        out: &mut dyn AnyBatch,
+        _room: usize,
+    ) -> Result<Flow, OperatorError> {
+        let (input, out) = (cast::<T>(input), &mut cast::<(K, A)>(out).items);
+        self.keyed.find_keys(input);
+        let Keyed { table, keys, emits_changes, .. } = &mut self.keyed;
+        let mut keys = keys.drain(..);
+        let mut records = input.items.drain(..);
+        let key = |_| keys.next().expect("a key per hash");
+        if *emits_changes {
+            out.reserve(input.hashes.len());
+            table.update_batch(&input.hashes, key, &self.init, |_, key, value| {
+                (self.add)(value, records.next().expect("a record per hash"));
+                out.push((key, value.clone()));
+            });
+        } else {
+            table.update_batch(&input.hashes, key, &self.init, |_, _, value| {
+                (self.add)(value, records.next().expect("a record per hash"));
+            });
+        }
+        drop(records);
+        input.hashes.clear();
+        Ok(Flow::Drained)
+    }
+
+    fn finish(&mut self, out: &mut dyn AnyBatch, room: usize) -> Result<Flow, OperatorError> {
+        Ok(self.keyed.finish(&mut cast::<(K, A)>(out).items, room))
+    }
+}
+
+/// Begins with the first record's value per key and changes it with each further one.
+pub struct Reduce<K, T, A, B, F, O, R> {
+    keyed: Keyed<K, T, A>,
+    begin: B,
+    add: F,
+    output: O,
+    _result: PhantomData<fn() -> R>,
+}
+
+impl<K, T, A, B, F, O, R> Reduce<K, T, A, B, F, O, R>
+where
+    K: Key,
+    T: Record,
+    A: Record,
+    B: Fn(T) -> A,
+    F: Fn(A, T) -> A,
+    O: Fn(K, A) -> R,
+{
+    /// `begin` makes the value of a new key's first record, `add` changes it, `output` is what
+    /// leaves.
+    pub fn new(
+        selector: Box<dyn KeySelector<K, T>>,
+        begin: B,
+        add: F,
+        output: O,
+        context: &TaskContext,
+    ) -> Self {
+        let keyed = Keyed::new(selector, context);
+        Self { keyed, begin, add, output, _result: PhantomData }
+    }
+}
+
+impl<K, T, A, B, F, O, R> Operator for Reduce<K, T, A, B, F, O, R>
+where
+    K: Key,
+    T: Record,
+    A: Record,
+    B: Fn(T) -> A,
+    F: Fn(A, T) -> A,
+    O: Fn(K, A) -> R,
+    R: Record,
+{
+    fn output(&self) -> BoxBatch {
+        Box::new(Batch::<R>::new())
+    }
+
+    fn process(
+        &mut self,
+        input: &mut dyn AnyBatch,
+        out: &mut dyn AnyBatch,
+        _room: usize,
+    ) -> Result<Flow, OperatorError> {
+        let (input, out) = (cast::<T>(input), &mut cast::<R>(out).items);
+        self.keyed.find_keys(input);
+        let Keyed { table, keys, emits_changes, .. } = &mut self.keyed;
+        let mut records = input.items.drain(..);
+        let key = |i: usize| &keys[i];
+        table.upsert_batch(&input.hashes, key, |_, key, value: &mut Option<A>| {
+            let record = records.next().expect("a record per hash");
+            let next = match value.take() {
+                None => (self.begin)(record),
+                Some(former) => (self.add)(former, record),
+            };
+            if *emits_changes {
+                out.push((self.output)(key.clone(), next.clone()));
+            }
+            *value = Some(next);
+        });
+        drop(records);
+        input.hashes.clear();
+        Ok(Flow::Drained)
+    }
+
+    fn finish(&mut self, out: &mut dyn AnyBatch, room: usize) -> Result<Flow, OperatorError> {
+        let mut finals = Vec::new();
+        let flow = self.keyed.finish(&mut finals, room);
+        let out = &mut cast::<R>(out).items;
+        out.extend(finals.into_iter().map(|(key, value)| (self.output)(key, value)));
+        Ok(flow)
+    }
+}

@@ -1,0 +1,60 @@
+//! What an operator knows of its place: its task, its subtask, its job.
+
+use millstream_core::error::Location;
+use millstream_core::job_graph::RuntimeMode;
+use millstream_core::key_group::MaxParallelism;
+use millstream_shuffle::wake::Wake;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The place of one task. Cheap to clone.
+#[derive(Clone)]
+pub struct TaskContext {
+    /// What the user called the job.
+    pub job_name: Arc<str>,
+    /// The names of the chain's operators.
+    pub task_name: Arc<str>,
+    /// Which of the parallel instances this is, from 0.
+    pub subtask: u32,
+    /// How many there are.
+    pub parallelism: u32,
+    /// How many key groups there are.
+    pub max_parallelism: MaxParallelism,
+    /// Counts the attempts of this subtask, from 0.
+    pub attempt: u32,
+    /// Tells this execution from others of the same job: names of temporary files.
+    pub execution: Arc<str>,
+    /// How bounded input is treated.
+    pub mode: RuntimeMode,
+    /// The job's configuration.
+    pub configuration: Arc<BTreeMap<String, String>>,
+    /// Wakes the task's thread: for threads that fetch on behalf of an operator.
+    pub wake: Wake,
+}
+
+/// An operator's name and where the user declared it: told with every failure.
+#[derive(Clone, Debug)]
+pub struct OperatorLabel {
+    /// The name.
+    pub name: Arc<str>,
+    /// The line.
+    pub declared_at: Location,
+}
+
+impl TaskContext {
+    /// A task alone, for tests and harnesses.
+    pub fn alone() -> Self {
+        Self {
+            job_name: "job".into(),
+            task_name: "task".into(),
+            subtask: 0,
+            parallelism: 1,
+            max_parallelism: MaxParallelism::default_for(1),
+            attempt: 0,
+            execution: "0".into(),
+            mode: RuntimeMode::Streaming,
+            configuration: Arc::default(),
+            wake: Wake::new(),
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! `flat_map` and `flat_map_with`: one record in, any number out.
+
+use crate::operator::{Flow, Operator};
+use millstream_core::{OperatorError, Record};
+use millstream_shuffle::batch::{AnyBatch, Batch, BoxBatch, cast};
+use std::collections::VecDeque;
+use std::marker::PhantomData;
+
+/// More surplus than this from a single input record is an error: it could not be bounded.
+const SURPLUS_BYTES_MAX: usize = 64 << 20;
+
+/// Applies a function that gives an iterator; stops in the middle of it when there is no room.
+pub struct FlatMap<A, I: IntoIterator, F> {
+    function: F,
+    /// Records that wait for their turn; its buffer is the input batch's, and goes back there.
+    waiting: VecDeque<A>,
+    current: Option<I::IntoIter>,
+}
+
+impl<A, I: IntoIterator, F: Fn(A) -> I> FlatMap<A, I, F> {
+    /// An operator of this function.
+    pub fn new(function: F) -> Self {
+        Self { function, waiting: VecDeque::new(), current: None }
+    }
+}
+
+impl<A, I, F> Operator for FlatMap<A, I, F>
+where
+    A: Record,
+    I: IntoIterator<Item: Record>,
+    F: Fn(A) -> I,
+{
+    fn output(&self) -> BoxBatch {
+        Box::new(Batch::<I::Item>::new())
+    }
+
+    fn process(
+        &mut self,
+        input: &mut dyn AnyBatch,
+        out: &mut dyn AnyBatch,
+        room: usize,
+    ) -> Result<Flow, OperatorError> {
+        let (input, out) = (cast::<A>(input), &mut cast::<I::Item>(out).items);
+        if self.waiting.is_empty() && !input.items.is_empty() {
+            input.hashes.clear();
+            let empty = std::mem::take(&mut self.waiting);
+            let full = std::mem::replace(&mut input.items, Vec::from(empty));
+            self.waiting = VecDeque::from(full);
+        }
+        loop {
+            if let Some(items) = &mut self.current {
+                out.extend(items.take(room.saturating_sub(out.len())));
+                if out.len() >= room {
+                    return Ok(Flow::More);
+                }
+            }
+            self.current = match self.waiting.pop_front() {
+                Some(record) => Some((self.function)(record).into_iter()),
+                None => {
+                    self.current = None;
+                    return Ok(Flow::Drained);
+                }
+            };
+        }
+    }
+}
+
+/// Takes what a user's function gives out. See [`FlatMapWith`].
+pub struct Out<'a, T>(&'a mut Vec<T>);
+
+impl<T> Out<'_, T> {
+    /// Gives one record out.
+    #[inline]
+    pub fn push(&mut self, record: T) {
+        self.0.push(record);
+    }
+}
+
+impl<T> Extend<T> for Out<'_, T> {
+    fn extend<I: IntoIterator<Item = T>>(&mut self, records: I) {
+        self.0.extend(records);
+    }
+}
+
+/// Applies a function that pushes; looks for room between input records, so that one record's
+/// surplus at most goes beyond it.
+pub struct FlatMapWith<A, B, F> {
+    function: F,
+    waiting: VecDeque<A>,
+    _output: PhantomData<fn() -> B>,
+}
+
+impl<A, B, F: Fn(&A, &mut Out<'_, B>)> FlatMapWith<A, B, F> {
+    /// An operator of this function.
+    pub fn new(function: F) -> Self {
+        Self { function, waiting: VecDeque::new(), _output: PhantomData }
+    }
+}
+
+impl<A: Record, B: Record, F: Fn(&A, &mut Out<'_, B>)> Operator for FlatMapWith<A, B, F> {
+    fn output(&self) -> BoxBatch {
+        Box::new(Batch::<B>::new())
+    }
+
+    fn process(
+        &mut self,
+        input: &mut dyn AnyBatch,
+        out: &mut dyn AnyBatch,
+        room: usize,
+    ) -> Result<Flow, OperatorError> {
+        let (input, out) = (cast::<A>(input), &mut cast::<B>(out).items);
+        if self.waiting.is_empty() && !input.items.is_empty() {
+            input.hashes.clear();
+            let empty = std::mem::take(&mut self.waiting);
+            let full = std::mem::replace(&mut input.items, Vec::from(empty));
+            self.waiting = VecDeque::from(full);
+        }
+        while out.len() < room {
+            let Some(record) = self.waiting.pop_front() else { return Ok(Flow::Drained) };
+            (self.function)(&record, &mut Out(out));
+            check_surplus::<B>(out.len())?;
+        }
+        Ok(if self.waiting.is_empty() { Flow::Drained } else { Flow::More })
+    }
+}
+
+fn check_surplus<B>(records: usize) -> Result<(), OperatorError> {
+    if records.saturating_mul(size_of::<B>()) <= SURPLUS_BYTES_MAX {
+        return Ok(());
+    }
+    Err(OperatorError::new(format!(
+        "one input record gave {records} records, more than {} MiB at once: \
+         return an iterator from `flat_map` instead of pushing them",
+        SURPLUS_BYTES_MAX >> 20
+    )))
+}

@@ -1,0 +1,92 @@
+//! Drives one operator alone: push records, read what comes out.
+
+use crate::operator::{Flow, Operator};
+use millstream_core::{OperatorError, Record};
+use millstream_shuffle::batch::{AnyBatch, Batch, BoxBatch, cast};
+
+/// One operator between an input that is pushed and an output that is read.
+///
+/// ```
+/// use millstream_operator::harness::OperatorHarness;
+/// use millstream_operator::map::Map;
+///
+/// let mut harness = OperatorHarness::<u64, u64, _>::new(Map::new(|n: u64| n * 2));
+/// harness.push([1, 2, 3]).unwrap();
+/// assert_eq!(harness.take_output(), [2, 4, 6]);
+/// ```
+pub struct OperatorHarness<A, B, O> {
+    operator: O,
+    input: BoxBatch,
+    out: BoxBatch,
+    collected: Vec<B>,
+    room: usize,
+    _types: std::marker::PhantomData<fn(A)>,
+}
+
+impl<A: Record, B: Record, O: Operator> OperatorHarness<A, B, O> {
+    /// Gives the operator room for a full batch at a time.
+    pub fn new(operator: O) -> Self {
+        Self::with_room(operator, Batch::<B>::target())
+    }
+
+    /// Gives the operator room for so many records at a time.
+    pub fn with_room(operator: O, room: usize) -> Self {
+        let out = operator.output();
+        let input = Box::new(Batch::<A>::new());
+        Self { operator, input, out, collected: Vec::new(), room, _types: std::marker::PhantomData }
+    }
+
+    /// Sends the records as one batch and lets the operator run until it has taken them all.
+    pub fn push(&mut self, records: impl IntoIterator<Item = A>) -> Result<(), OperatorError> {
+        cast::<A>(self.input.as_mut()).items.extend(records);
+        self.run(|operator, input, out, room| operator.process(input, out, room))
+    }
+
+    /// Sends records of a keyed stream: with the hashes of their keys.
+    pub fn push_keyed<K: Record>(
+        &mut self,
+        records: impl IntoIterator<Item = A>,
+        key: impl Fn(&A) -> K,
+    ) -> Result<(), OperatorError> {
+        let batch = cast::<A>(self.input.as_mut());
+        batch.items.extend(records);
+        batch.hashes.extend(batch.items.iter().map(|record| key(record).hash64()));
+        self.run(|operator, input, out, room| operator.process(input, out, room))
+    }
+
+    /// Asks for what the operator holds back.
+    pub fn flush(&mut self) -> Result<(), OperatorError> {
+        self.run(|operator, _, out, room| operator.flush(out, room))
+    }
+
+    /// Ends the input.
+    pub fn finish(&mut self) -> Result<(), OperatorError> {
+        self.run(|operator, _, out, room| operator.finish(out, room))
+    }
+
+    fn run(
+        &mut self,
+        mut call: impl FnMut(
+            &mut O,
+            &mut dyn AnyBatch,
+            &mut dyn AnyBatch,
+            usize,
+        ) -> Result<Flow, OperatorError>,
+    ) -> Result<(), OperatorError> {
+        loop {
+            let (input, out) = (self.input.as_mut(), self.out.as_mut());
+            let flow = call(&mut self.operator, input, out, self.room)?;
+            let out = cast::<B>(self.out.as_mut());
+            self.collected.append(&mut out.items);
+            out.hashes.clear();
+            if flow == Flow::Drained {
+                return Ok(());
+            }
+        }
+    }
+
+    /// What has come out since the last call.
+    pub fn take_output(&mut self) -> Vec<B> {
+        std::mem::take(&mut self.collected)
+    }
+}

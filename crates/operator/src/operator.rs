@@ -1,0 +1,46 @@
+//! The contract of an operator: batches in, batches out, never blocking.
+//!
+//! An operator sees one batch at a time and casts it to what it is. Engine-owned fan-out is
+//! resumable: an operator that has more to give than there is room returns [`Flow::More`] and is
+//! called again, with what is left of its input, when its output has been taken.
+
+use millstream_core::OperatorError;
+use millstream_shuffle::batch::{AnyBatch, BoxBatch};
+
+/// Whether an operator is through with what it was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// All of it has been dealt with; the input batch is empty.
+    Drained,
+    /// There is more: call again when the output has been taken.
+    More,
+}
+
+/// One step of a chain.
+pub trait Operator {
+    /// An empty batch of what it gives.
+    fn output(&self) -> BoxBatch;
+
+    /// Takes records from `input` and appends to `out`, which has room for about `room` records.
+    fn process(
+        &mut self,
+        input: &mut dyn AnyBatch,
+        out: &mut dyn AnyBatch,
+        room: usize,
+    ) -> Result<Flow, OperatorError>;
+
+    /// The input is idle, or results have waited long enough: gives what it holds back.
+    fn flush(&mut self, _out: &mut dyn AnyBatch, _room: usize) -> Result<Flow, OperatorError> {
+        Ok(Flow::Drained)
+    }
+
+    /// The input has ended: gives what is left. Called again until it is drained.
+    fn finish(&mut self, out: &mut dyn AnyBatch, room: usize) -> Result<Flow, OperatorError> {
+        self.flush(out, room)
+    }
+
+    /// The task has done all its work, or not (`completed` is false): lets go of what it holds.
+    fn close(&mut self, _completed: bool) -> Result<(), OperatorError> {
+        Ok(())
+    }
+}

@@ -1,0 +1,78 @@
+//! A plan: the job graph and, for each vertex, the factories of what its tasks run.
+//!
+//! Made by the API in every process that runs the program; only the graph travels. Factories are
+//! called on the slot thread of the task, so what they make need not be `Send`.
+
+use crate::context::{OperatorLabel, TaskContext};
+use crate::operator::Operator;
+use crate::source::AnySource;
+use millstream_core::OperatorError;
+use millstream_core::job_graph::JobGraph;
+use millstream_core::key_group::MaxParallelism;
+use millstream_shuffle::partition::{BatchPrototype, Router};
+use std::sync::Mutex;
+
+/// A job, ready to be run by whoever holds it.
+pub struct Plan {
+    /// What travels.
+    pub graph: JobGraph,
+    /// What each vertex runs, in the order of the graph's vertices.
+    pub vertices: Vec<VertexPlan>,
+    /// What the user should know before the job runs.
+    pub warnings: Vec<String>,
+}
+
+/// What the tasks of one vertex run.
+pub struct VertexPlan {
+    /// Where records come from.
+    pub head: Head,
+    /// The chain after the head, in order.
+    pub operators: Vec<ChainedOperator>,
+    /// How records leave: one per outgoing edge, in the order of the graph's edges.
+    pub outputs: Vec<Factory<Box<dyn Router>, RouterContext>>,
+    /// Empty batches of what leaves the chain.
+    pub output_type: BatchPrototype,
+}
+
+/// Where a chain's records come from.
+pub enum Head {
+    /// A source.
+    Source(OperatorLabel, Factory<Box<dyn AnySource>>),
+    /// Other tasks. Batches of this type come in.
+    Exchange(BatchPrototype),
+}
+
+/// One operator of a chain.
+pub struct ChainedOperator {
+    /// Told with every failure.
+    pub label: OperatorLabel,
+    /// Makes the operator.
+    pub factory: Factory<Box<dyn Operator>>,
+}
+
+/// What a router knows of its edge.
+pub struct RouterContext {
+    /// The producing task.
+    pub task: TaskContext,
+    /// How many key groups the consuming vertex has.
+    pub consumer_max_parallelism: MaxParallelism,
+}
+
+/// Makes one thing per task.
+pub struct Factory<T, C = TaskContext>(Mutex<Box<MakeFn<T, C>>>);
+
+type MakeFn<T, C> = dyn FnMut(&C) -> Result<T, OperatorError> + Send;
+
+impl<T, C> Factory<T, C> {
+    /// Makes things with this function, on the thread that will own them.
+    pub fn new(make: impl FnMut(&C) -> Result<T, OperatorError> + Send + 'static) -> Self {
+        Self(Mutex::new(Box::new(make)))
+    }
+
+    /// Makes one.
+    pub fn make(&self, context: &C) -> Result<T, OperatorError> {
+        // A user's function that panicked while it made another task's part leaves nothing broken.
+        let mut make = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        make(context)
+    }
+}

@@ -1,0 +1,103 @@
+//! The contract of a source: polled, never blocking for long, told its splits one by one.
+
+use crate::context::TaskContext;
+use millstream_core::job_graph::SourceSplit;
+use millstream_core::{OperatorError, Record};
+use millstream_shuffle::batch::{AnyBatch, Batch, BoxBatch, cast};
+
+/// What a poll of a source left behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Poll {
+    /// There may be more at once.
+    More,
+    /// Nothing now; the task's [`Wake`](millstream_shuffle::wake::Wake) is woken when there is.
+    Idle,
+    /// Nothing before this time, on the clock of [`SourceClock`].
+    WakeAt(u64),
+    /// The next split is wanted. The source is polled again when it has come.
+    NeedSplit,
+    /// Nothing will ever come.
+    End,
+}
+
+/// The time that a source may know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SourceClock {
+    /// Microseconds since an origin that is the same for all polls of a process.
+    pub now_us: u64,
+}
+
+/// Reads records for one subtask.
+pub trait SourceReader<T> {
+    /// Appends up to about `room` records.
+    fn poll(
+        &mut self,
+        out: &mut Vec<T>,
+        room: usize,
+        clock: SourceClock,
+    ) -> Result<Poll, OperatorError>;
+
+    /// The split that [`Poll::NeedSplit`] asked for; nothing: there is none left.
+    fn add_split(&mut self, _split: Option<SourceSplit>) -> Result<(), OperatorError> {
+        Ok(())
+    }
+}
+
+/// Where records come from: makes a reader for each subtask.
+pub trait Source<T>: Send + 'static {
+    /// The reader of one subtask.
+    fn reader(&self, context: &TaskContext) -> Result<Box<dyn SourceReader<T>>, OperatorError>;
+
+    /// Whether it ends by itself.
+    fn is_bounded(&self) -> bool;
+
+    /// Its input in parts, if subtasks are to ask for them one by one. Called once, where the job
+    /// is planned.
+    fn splits(&self) -> Result<Vec<SourceSplit>, OperatorError> {
+        Ok(Vec::new())
+    }
+
+    /// At most so many subtasks can read it; nothing: any number.
+    fn parallelism_max(&self) -> Option<u32> {
+        None
+    }
+}
+
+/// A source as a task runs it: erased.
+pub trait AnySource {
+    /// An empty batch of what it gives.
+    fn output(&self) -> BoxBatch;
+
+    /// Appends up to about `room` records to `out`.
+    fn poll(
+        &mut self,
+        out: &mut dyn AnyBatch,
+        room: usize,
+        clock: SourceClock,
+    ) -> Result<Poll, OperatorError>;
+
+    /// See [`SourceReader::add_split`].
+    fn add_split(&mut self, split: Option<SourceSplit>) -> Result<(), OperatorError>;
+}
+
+/// Erases a reader.
+pub struct ReaderSource<T>(pub Box<dyn SourceReader<T>>);
+
+impl<T: Record> AnySource for ReaderSource<T> {
+    fn output(&self) -> BoxBatch {
+        Box::new(Batch::<T>::new())
+    }
+
+    fn poll(
+        &mut self,
+        out: &mut dyn AnyBatch,
+        room: usize,
+        clock: SourceClock,
+    ) -> Result<Poll, OperatorError> {
+        self.0.poll(&mut cast::<T>(out).items, room, clock)
+    }
+
+    fn add_split(&mut self, split: Option<SourceSplit>) -> Result<(), OperatorError> {
+        self.0.add_split(split)
+    }
+}

@@ -1,0 +1,421 @@
+//! [`KeyedTable`]: one value per key, updated in batches.
+//!
+//! A batch goes in blocks of 128: index lines are prefetched a block ahead, rows are located and
+//! prefetched for the whole block, and only then is each key verified and its value updated. What the
+//! first pass found is a guess: a tag that agrees, as of the start of the block. The second pass
+//! checks it against the key and searches anew where it is wrong: after two keys with one tag, and for
+//! a key that came into being within the block.
+//!
+//! The value is loaded from its row, given to the user's function, and stored back. So the function
+//! sees no memory of the table, and when it panics the row still holds what it held before.
+//!
+//! The parts that know no types ([`Core`]) are compiled once, in this crate; what a program compiles
+//! per key and value type is small.
+
+use crate::cell;
+use crate::index::{BEYOND, Index};
+use crate::pages::{Pages, stride_for};
+use crate::slabs::Slabs;
+use millstream_core::record::{Key, Record};
+use std::borrow::Borrow;
+use std::marker::PhantomData;
+
+const STEP: usize = 32;
+const ROWS_AHEAD: usize = 64;
+const INDEX_AHEAD: usize = 64;
+const RING: usize = 256;
+
+/// Tables up to this size stay in the second-level cache: fetching ahead would cost more than it saves.
+const NEAR_BYTES: usize = 256 << 10;
+
+/// Keyed state of one subtask: a value of type `V` for each key of type `K`.
+///
+/// Each call gives the key's hash: always [`Record::hash64`], which the stream carries anyway.
+///
+/// ```
+/// use millstream_core::Record;
+/// use millstream_state::KeyedTable;
+///
+/// let bids = [(7_u64, 100_i64), (8, 50), (7, 1)];
+/// let hashes = bids.map(|(auction, _)| auction.hash64());
+///
+/// let mut sums = KeyedTable::<u64, i64>::new();
+/// let mut running = Vec::new();
+/// sums.update_batch(&hashes, |i| bids[i].0, || 0, |i, auction, sum| {
+///     *sum += bids[i].1;
+///     running.push((auction, *sum));
+/// });
+/// assert_eq!(running, [(7, 100), (8, 50), (7, 101)]);
+/// assert_eq!(sums.get(hashes[0], &7), Some(101));
+/// ```
+pub struct KeyedTable<K, V> {
+    core: Core,
+    /// Where an encoding is built that is too long for a cell.
+    spill: Vec<u8>,
+    _types: PhantomData<fn(K) -> V>,
+}
+
+impl<K: Key, V: Record> Default for KeyedTable<K, V> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<K: Key, V: Record> KeyedTable<K, V> {
+    const KEY: usize = cell::size::<K>();
+    const CELLS: usize = Self::KEY + cell::size::<V>();
+    const STRIDE: usize = stride_for(Self::CELLS);
+
+    /// An empty table, which takes no memory.
+    pub fn new() -> Self {
+        const { assert!(K::CANONICAL, "equal keys must have equal encodings") };
+        Self { core: Core::new(Self::STRIDE), spill: Vec::new(), _types: PhantomData }
+    }
+
+    /// For each element in order: finds its key, or makes it with `init`, and lets `f` change the
+    /// value. Element `i` has the hash `hashes[i]` and the key `key(i)`, by value or by reference;
+    /// `f` gets the key as well.
+    ///
+    /// If a function panics, the elements before are done and the others are not; a key that this
+    /// element has made may stay, with the value that `init` gave it.
+    #[inline(never)]
+    pub fn update_batch<Q: Borrow<K>>(
+        &mut self,
+        hashes: &[u64],
+        mut key: impl FnMut(usize) -> Q,
+        mut init: impl FnMut() -> V,
+        mut f: impl FnMut(usize, Q, &mut V),
+    ) {
+        let mut guesses = Guesses::new();
+        let mut i = 0;
+        while i < hashes.len() {
+            self.core.look_ahead(hashes, i, &mut guesses);
+            let end = hashes.len().min(i + STEP);
+            while i < end {
+                let (hash, guess) = (hashes[i], guesses.rows[i % RING]);
+                let key = key(i);
+                let row = if self.holds(guess, key.borrow()) {
+                    guess
+                } else {
+                    self.find_or_insert(hash, key.borrow(), &mut init)
+                };
+                let cells = self.core.rows.get_mut(row, Self::STRIDE).expect(FOUND);
+                let value_cell = &mut cells[Self::KEY..Self::CELLS];
+                let mut value = cell::load(value_cell, &self.core.slabs);
+                f(i, key, &mut value);
+                cell::store(&value, value_cell, &mut self.core.slabs, &mut self.spill);
+                i += 1;
+            }
+        }
+    }
+
+    /// As [`update_batch`](Self::update_batch), for functions that treat absence as a value: `f`
+    /// gets `None` for a key that is not there, and the key is removed if `f` leaves `None`.
+    ///
+    /// If `f` panics, the elements before are done, and this one and the others are not.
+    #[inline(never)]
+    pub fn upsert_batch<Q: Borrow<K>>(
+        &mut self,
+        hashes: &[u64],
+        mut key: impl FnMut(usize) -> Q,
+        mut f: impl FnMut(usize, &K, &mut Option<V>),
+    ) {
+        let mut guesses = Guesses::new();
+        let mut i = 0;
+        while i < hashes.len() {
+            self.core.look_ahead(hashes, i, &mut guesses);
+            let end = hashes.len().min(i + STEP);
+            while i < end {
+                let (hash, guess) = (hashes[i], guesses.rows[i % RING]);
+                let key = key(i);
+                let key = key.borrow();
+                let row = if self.holds(guess, key) { guess } else { self.find(hash, key) };
+                let mut value = self.value(row);
+                f(i, key, &mut value);
+                match value {
+                    Some(value) if row != 0 => self.store(row, &value),
+                    Some(value) => {
+                        self.insert(hash, key, &value);
+                    }
+                    None if row != 0 => {
+                        self.remove_row(hash, row);
+                        // The row may be given out again: later guesses must not find it.
+                        guesses.forget(row);
+                    }
+                    None => (),
+                }
+                i += 1;
+            }
+        }
+    }
+
+    /// The value of a key.
+    pub fn get(&self, hash: u64, key: &K) -> Option<V> {
+        self.value(self.find(hash, key))
+    }
+
+    /// Removes a key; its value, if it was there.
+    pub fn remove(&mut self, hash: u64, key: &K) -> Option<V> {
+        let row = self.find(hash, key);
+        let value = self.value(row)?;
+        self.remove_row(hash, row);
+        Some(value)
+    }
+
+    /// Visits every key with its hash and value, in the order in which the rows lie in memory.
+    pub fn for_each(&self, f: impl FnMut(u64, K, V)) {
+        self.visit_from(0, usize::MAX, f);
+    }
+
+    /// Visits up to `limit` keys, as [`for_each`](Self::for_each) does, from the row `cursor` on
+    /// (0 at first). Where to go on, if there is more. The table must not change in between.
+    pub fn visit_from(
+        &self,
+        cursor: u32,
+        limit: usize,
+        mut f: impl FnMut(u64, K, V),
+    ) -> Option<u32> {
+        let mut rows = self.core.live.rows_from(cursor);
+        for row in rows.by_ref().take(limit) {
+            let cells = self.core.rows.get(row, Self::STRIDE).expect(FOUND);
+            let key_cell = &cells[..Self::KEY];
+            let key = cell::load(key_cell, &self.core.slabs);
+            let hash = cell::hash::<K>(key_cell, &key, &self.core.slabs);
+            f(hash, key, cell::load(&cells[Self::KEY..Self::CELLS], &self.core.slabs));
+        }
+        rows.next()
+    }
+
+    /// The number of keys.
+    pub fn len(&self) -> usize {
+        self.core.index.len()
+    }
+
+    /// Whether there is no key.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// What the table has allocated: all of it, to the byte.
+    pub fn memory_bytes(&self) -> usize {
+        self.core.memory_bytes() + self.spill.capacity()
+    }
+
+    /// Removes every key and gives all memory back.
+    pub fn clear(&mut self) {
+        *self = Self::new();
+    }
+
+    /// Whether the row is there and has this key.
+    #[inline(always)]
+    fn holds(&self, row: u32, key: &K) -> bool {
+        match self.core.rows.get(row, Self::STRIDE) {
+            Some(cells) => cell::holds(&cells[..Self::KEY], key, &self.core.slabs),
+            None => false,
+        }
+    }
+
+    /// The row of a key, or 0.
+    #[inline(never)]
+    fn find(&self, hash: u64, key: &K) -> u32 {
+        self.core.index.search(hash, &mut |row| self.holds(row, key))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn find_or_insert(&mut self, hash: u64, key: &K, init: &mut dyn FnMut() -> V) -> u32 {
+        match self.find(hash, key) {
+            0 => self.insert(hash, key, &init()),
+            row => row,
+        }
+    }
+
+    /// Adds a key that is not there.
+    #[inline(never)]
+    fn insert(&mut self, hash: u64, key: &K, value: &V) -> u32 {
+        let row = self.core.rows.allocate().unwrap_or_else(|| full::<K>());
+        let cells = self.core.rows.get_mut(row, Self::STRIDE).expect(FOUND);
+        let (key_cell, value_cell) = cells[..Self::CELLS].split_at_mut(Self::KEY);
+        cell::clear::<K>(key_cell);
+        cell::clear::<V>(value_cell);
+        cell::store(key, key_cell, &mut self.core.slabs, &mut self.spill);
+        cell::store(value, value_cell, &mut self.core.slabs, &mut self.spill);
+        self.core.add(hash, row);
+        row
+    }
+
+    fn remove_row(&mut self, hash: u64, row: u32) {
+        let cells = self.core.rows.get(row, Self::STRIDE).expect(FOUND);
+        cell::release::<K>(&cells[..Self::KEY], &mut self.core.slabs);
+        cell::release::<V>(&cells[Self::KEY..Self::CELLS], &mut self.core.slabs);
+        self.core.forget(hash, row);
+    }
+
+    #[inline(always)]
+    fn value(&self, row: u32) -> Option<V> {
+        let cells = self.core.rows.get(row, Self::STRIDE)?;
+        Some(cell::load(&cells[Self::KEY..Self::CELLS], &self.core.slabs))
+    }
+
+    #[inline(always)]
+    fn store(&mut self, row: u32, value: &V) {
+        let cells = self.core.rows.get_mut(row, Self::STRIDE).expect(FOUND);
+        let value_cell = &mut cells[Self::KEY..Self::CELLS];
+        cell::store(value, value_cell, &mut self.core.slabs, &mut self.spill);
+    }
+}
+
+const FOUND: &str = "the index names rows that were given out";
+
+#[cold]
+fn full<K>() -> ! {
+    let key = std::any::type_name::<K>();
+    let max = crate::pages::ROWS_MAX;
+    panic!(
+        "keyed state is full: one subtask holds at most {max} keys of type {key}; \
+         raise the parallelism of this operator"
+    )
+}
+
+/// The rows at which the keys of a batch are expected.
+struct Guesses {
+    /// That of element `i`, at `i` modulo the length.
+    rows: [u32; RING],
+    /// The elements before this have been located.
+    located: usize,
+    /// The index lines of the elements before this have been asked for.
+    wanted: usize,
+    beyond: Vec<u32>,
+}
+
+impl Guesses {
+    fn new() -> Self {
+        Self {
+            rows: [0; RING],
+            located: 0,
+            wanted: 0,
+            beyond: Vec::with_capacity(128),
+        }
+    }
+
+    /// Nobody is expected at this row any more.
+    fn forget(&mut self, row: u32) {
+        for guess in self.rows.iter_mut().filter(|guess| **guess == row) {
+            *guess = 0;
+        }
+    }
+}
+
+/// What does not depend on the types of key and value.
+struct Core {
+    index: Index,
+    rows: Pages,
+    live: Live,
+    slabs: Slabs,
+}
+
+impl Core {
+    fn new(stride: usize) -> Self {
+        Self {
+            index: Index::new(),
+            rows: Pages::new(stride),
+            live: Live::default(),
+            slabs: Slabs::new(),
+        }
+    }
+
+    fn memory_bytes(&self) -> usize {
+        self.index.memory_bytes()
+            + self.rows.memory_bytes()
+            + self.live.memory_bytes()
+            + self.slabs.memory_bytes()
+    }
+
+    /// Guesses the rows of the next [`STEP`] hashes from `start` on, if that is still to be done, and
+    /// has rows and index lines of later ones brought near.
+    #[inline(never)]
+    fn look_ahead(&self, hashes: &[u64], start: usize, guesses: &mut Guesses) {
+        let far = self.index.memory_bytes() > NEAR_BYTES;
+        let located_end = if far { start + STEP + ROWS_AHEAD } else { start + STEP };
+        let located_end = located_end.min(hashes.len());
+        if far {
+            let wanted_end = (located_end + INDEX_AHEAD).min(hashes.len());
+            for hash in &hashes[guesses.wanted..wanted_end] {
+                self.index.prefetch(*hash);
+            }
+            guesses.wanted = wanted_end;
+        }
+        for i in guesses.beyond.drain(..) {
+            let row = self.index.first_beyond(hashes[i as usize]);
+            guesses.rows[i as usize % RING] = row;
+            self.rows.prefetch(row);
+        }
+        for (i, hash) in (guesses.located..).zip(&hashes[guesses.located..located_end]) {
+            let mut row = self.index.first(*hash);
+            if row == BEYOND {
+                if far {
+                    self.index.prefetch_beyond(*hash);
+                    guesses.beyond.push(i as u32);
+                } else {
+                    row = self.index.first_beyond(*hash);
+                }
+            } else if far {
+                self.rows.prefetch(row);
+            }
+            guesses.rows[i % RING] = row;
+        }
+        guesses.located = located_end;
+    }
+
+    fn add(&mut self, hash: u64, row: u32) {
+        self.live.set(row, self.rows.end());
+        self.index.insert(hash, row);
+    }
+
+    fn forget(&mut self, hash: u64, row: u32) {
+        let found = self.index.remove(hash, row);
+        debug_assert!(found, "a row that was found is in the index");
+        self.live.unset(row);
+        self.rows.free(row);
+    }
+}
+
+/// Which rows hold a key: one bit each, for those who go through all rows.
+#[derive(Default)]
+struct Live {
+    words: Vec<u64>,
+}
+
+impl Live {
+    fn memory_bytes(&self) -> usize {
+        self.words.capacity() * size_of::<u64>()
+    }
+
+    fn set(&mut self, row: u32, end: u32) {
+        let words = (end as usize).div_ceil(64);
+        if self.words.len() < words {
+            self.words.resize(words, 0);
+        }
+        self.words[row as usize / 64] |= 1 << (row % 64);
+    }
+
+    fn unset(&mut self, row: u32) {
+        self.words[row as usize / 64] &= !(1 << (row % 64));
+    }
+
+    fn rows_from(&self, first: u32) -> impl Iterator<Item = u32> {
+        let begin = (first / 64) as usize;
+        self.words.iter().enumerate().skip(begin).flat_map(move |(at, word)| {
+            let mut left = if at == begin { word & (!0 << (first % 64)) } else { *word };
+            std::iter::from_fn(move || {
+                let bit = (left != 0).then(|| left.trailing_zeros())?;
+                left &= left - 1;
+                Some(at as u32 * 64 + bit)
+            })
+        })
+    }
+}
+
+#[cfg(test)]
+#[path = "table_test.rs"]
+mod tests;

@@ -1,0 +1,274 @@
+//! Deploys, cancels and reports: what a task executor speaks to, whether in a process of its own
+//! or, in embedded mode, by a call.
+
+use crate::failure::TaskError;
+use crate::slot::{Deployment, Slot, SlotMail};
+use crate::stream_task::{Chain, Head, Outputs, StreamTask};
+use millstream_core::OperatorError;
+use millstream_core::ids::{AllocationId, ExecutionAttemptId, ResourceId};
+use millstream_core::status::ExecutionState;
+use millstream_operator::context::TaskContext;
+use millstream_operator::plan::{self, Plan, RouterContext, VertexPlan};
+use millstream_rpc::protocol::deployment::TaskDeploymentDescriptor;
+use millstream_rpc::protocol::job_link::{FromJobProcess, ToJobProcess};
+use millstream_rpc::protocol::job_master::{
+    TaskExecutionState, TaskFailure, TaskFailureKind, TaskMetrics,
+};
+use millstream_shuffle::gate::InputGate;
+use millstream_shuffle::partition::{PartitionWriter, ResultPartition};
+use millstream_shuffle::registry::PartitionRegistry;
+use millstream_shuffle::subpartition::Subpartition;
+use millstream_shuffle::sync::lock;
+use millstream_shuffle::wake::Wake;
+use millstream_shuffle::wire::Network;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+/// Takes what the job process says.
+pub type EventSink = Arc<dyn Fn(FromJobProcess) + Send + Sync>;
+
+/// The tasks of one job on one worker.
+pub struct TaskHost {
+    shared: Arc<Shared>,
+    state: Mutex<State>,
+}
+
+/// What every task of the job uses.
+struct Shared {
+    plan: Arc<Plan>,
+    here: ResourceId,
+    registry: PartitionRegistry,
+    network: Network,
+    events: EventSink,
+    configuration: Arc<BTreeMap<String, String>>,
+}
+
+#[derive(Default)]
+struct State {
+    slots: BTreeMap<AllocationId, Slot>,
+    /// Where each attempt runs, and its counters.
+    attempts: BTreeMap<ExecutionAttemptId, (AllocationId, Arc<Mutex<TaskMetrics>>)>,
+}
+
+impl TaskHost {
+    /// Runs tasks of the plan on the worker `here`; tells `events` what becomes of them.
+    pub fn new(
+        plan: Arc<Plan>,
+        here: ResourceId,
+        registry: PartitionRegistry,
+        network: Network,
+        events: EventSink,
+    ) -> Self {
+        let configuration = Arc::new(plan.graph.configuration.clone());
+        let shared = Shared { plan, here, registry, network, events, configuration };
+        Self { shared: Arc::new(shared), state: Mutex::default() }
+    }
+
+    /// Does what it is told. Never waits for a task.
+    pub fn handle(&self, message: ToJobProcess) {
+        match message {
+            ToJobProcess::Start { .. } => (),
+            ToJobProcess::Deploy(descriptor) => self.deploy(*descriptor),
+            ToJobProcess::Cancel { attempt } => self.mail(attempt, SlotMail::Cancel(attempt)),
+            ToJobProcess::NextSplit { attempt, split } => {
+                self.mail(attempt, SlotMail::Split(attempt, split));
+            }
+            ToJobProcess::UpdatePartitions { attempt, channels } => {
+                self.mail(attempt, SlotMail::UpdateChannels(attempt, channels));
+            }
+            ToJobProcess::Dismiss => self.dismiss(),
+        }
+    }
+
+    /// Counters of all attempts that were deployed here and are not forgotten.
+    pub fn metrics(&self) -> BTreeMap<ExecutionAttemptId, TaskMetrics> {
+        let state = lock(&self.state);
+        state.attempts.iter().map(|(attempt, (_, metrics))| (*attempt, *lock(metrics))).collect()
+    }
+
+    fn deploy(&self, descriptor: TaskDeploymentDescriptor) {
+        let attempt = descriptor.attempt;
+        let index = self.shared.plan.graph.vertices.iter().position(|v| v.id == attempt.vertex);
+        let Some(index) = index else {
+            let message = format!("the plan of this process has no vertex {}", attempt.vertex);
+            return self.refuse(attempt, message);
+        };
+        let allocation = descriptor.allocation;
+        let name = format!(
+            "{} ({}/{})",
+            descriptor.task_name,
+            attempt.subtask + 1,
+            descriptor.parallelism
+        );
+        let metrics = Arc::<Mutex<TaskMetrics>>::default();
+        let shared = self.shared.clone();
+        let build = Box::new(move |wake: &Wake| shared.build(index, descriptor, wake));
+        let mut state = lock(&self.state);
+        state.slots.retain(|_, slot| !slot.is_finished());
+        let slot = match state.slots.entry(allocation) {
+            std::collections::btree_map::Entry::Occupied(slot) => slot.into_mut(),
+            std::collections::btree_map::Entry::Vacant(free) => {
+                match Slot::start("slot", self.shared.events.clone()) {
+                    Ok(slot) => free.insert(slot),
+                    Err(error) => {
+                        drop(state);
+                        return self.refuse(attempt, format!("cannot start a thread: {error}"));
+                    }
+                }
+            }
+        };
+        let metrics_of_task = metrics.clone();
+        slot.send(SlotMail::Deploy(Deployment {
+            attempt,
+            name,
+            order: index,
+            build,
+            metrics: metrics_of_task,
+        }));
+        state.attempts.insert(attempt, (allocation, metrics));
+    }
+
+    /// Reports an attempt that never began.
+    fn refuse(&self, attempt: ExecutionAttemptId, message: String) {
+        let fingerprint = millstream_core::hash::xxh3_64(message.as_bytes());
+        let failure = TaskFailure { kind: TaskFailureKind::Recoverable, message, fingerprint };
+        let state = TaskExecutionState {
+            attempt,
+            state: ExecutionState::Failed,
+            failure: Some(failure),
+            metrics: TaskMetrics::default(),
+        };
+        (self.shared.events)(FromJobProcess::TaskState(Box::new(state)));
+    }
+
+    fn mail(&self, attempt: ExecutionAttemptId, mail: SlotMail) {
+        let state = lock(&self.state);
+        let slot = state.attempts.get(&attempt).and_then(|(slot, _)| state.slots.get(slot));
+        if let Some(slot) = slot {
+            slot.send(mail);
+        }
+    }
+
+    /// Ends every slot once its tasks have ended.
+    fn dismiss(&self) {
+        let state = lock(&self.state);
+        for slot in state.slots.values() {
+            slot.send(SlotMail::Dismiss);
+        }
+    }
+
+    /// Waits for all slots, which must have been dismissed.
+    pub fn join(self) {
+        let state = self.state.into_inner().expect("no user code runs under this lock");
+        for slot in state.slots.into_values() {
+            slot.join();
+        }
+    }
+}
+
+impl Shared {
+    /// Makes the task: partitions first, then gates, then operators from tail to head.
+    fn build(
+        &self,
+        index: usize,
+        descriptor: TaskDeploymentDescriptor,
+        wake: &Wake,
+    ) -> Result<StreamTask, TaskError> {
+        let vertex = &self.plan.vertices[index];
+        let context = self.context(&descriptor, wake);
+        let outputs = self.outputs(vertex, &descriptor, &context)?;
+        let head = self.head(vertex, &descriptor, &context)?;
+        let mut operators = Vec::new();
+        for chained in &vertex.operators {
+            let made = crate::failure::guard(&chained.label, || chained.factory.make(&context))?;
+            operators.push((chained.label.clone(), made));
+        }
+        let input = match &head {
+            Head::Source { source, .. } => source.output(),
+            Head::Gates { rest, .. } => rest.fresh(),
+        };
+        Ok(StreamTask::new(head, Chain::new(input, operators), outputs))
+    }
+
+    fn context(&self, descriptor: &TaskDeploymentDescriptor, wake: &Wake) -> TaskContext {
+        TaskContext {
+            job_name: self.plan.graph.name.as_str().into(),
+            task_name: descriptor.task_name.as_str().into(),
+            subtask: descriptor.attempt.subtask,
+            parallelism: descriptor.parallelism,
+            max_parallelism: descriptor.max_parallelism,
+            attempt: descriptor.attempt.attempt,
+            execution: format!("{}-{}", descriptor.attempt.graph, descriptor.attempt.attempt)
+                .into(),
+            mode: self.plan.graph.mode,
+            configuration: self.configuration.clone(),
+            wake: wake.clone(),
+        }
+    }
+
+    fn outputs(
+        &self,
+        vertex: &VertexPlan,
+        descriptor: &TaskDeploymentDescriptor,
+        context: &TaskContext,
+    ) -> Result<Outputs, TaskError> {
+        if vertex.outputs.len() != descriptor.partitions.len() {
+            return Err(mismatch("outputs", vertex.outputs.len(), descriptor.partitions.len()));
+        }
+        let mut writers = Vec::new();
+        for (partition, router) in descriptor.partitions.iter().zip(&vertex.outputs) {
+            let queues = (0..partition.subpartitions)
+                .map(|_| Arc::new(Subpartition::new(context.wake.clone())));
+            let shared = ResultPartition {
+                id: partition.partition,
+                subpartitions: queues.collect(),
+                prototype: vertex.output_type.clone(),
+            };
+            let consumer_max_parallelism = partition.consumer_max_parallelism;
+            let edge = RouterContext { task: context.clone(), consumer_max_parallelism };
+            let router = router.make(&edge).map_err(unlabelled)?;
+            writers.push(PartitionWriter::new(Arc::new(shared), router));
+        }
+        Ok(Outputs::new(writers, self.registry.clone()))
+    }
+
+    fn head(
+        &self,
+        vertex: &VertexPlan,
+        descriptor: &TaskDeploymentDescriptor,
+        context: &TaskContext,
+    ) -> Result<Head, TaskError> {
+        match &vertex.head {
+            plan::Head::Source(label, factory) => {
+                let source = crate::failure::guard(label, || factory.make(context))?;
+                Ok(Head::source(label.clone(), source))
+            }
+            plan::Head::Exchange(prototype) => {
+                let now = Instant::now();
+                let gates = descriptor.gates.iter().map(|gate| {
+                    let mut gate = InputGate::new(
+                        gate.channels.clone(),
+                        self.registry.clone(),
+                        self.network.clone(),
+                        self.here.clone(),
+                        context.wake.clone(),
+                    );
+                    gate.request_partitions(now);
+                    gate
+                });
+                Ok(Head::gates(gates.collect(), prototype.make()))
+            }
+        }
+    }
+}
+
+fn unlabelled(error: OperatorError) -> TaskError {
+    TaskError::Operator { label: None, error }
+}
+
+fn mismatch(what: &str, here: usize, deployed: usize) -> TaskError {
+    unlabelled(OperatorError::new(format!(
+        "the plan of this process has {here} {what} where {deployed} were deployed"
+    )))
+}

@@ -1,0 +1,388 @@
+//! A slot is a thread: it steps the tasks of its slot sharing group in turn, downstream first, and
+//! sleeps when none of them can move.
+//!
+//! What others want of it comes as mail: new tasks, cancellations, splits, channel updates. Mail is
+//! read between steps, so it waits for at most one turn of each task.
+
+use crate::failure::{TaskError, catch};
+use crate::host::EventSink;
+use crate::stream_task::{Step, StreamTask};
+use millstream_core::ids::{ExecutionAttemptId, JobVertexId};
+use millstream_core::job_graph::SourceSplit;
+use millstream_core::status::ExecutionState;
+use millstream_rpc::protocol::deployment::InputChannelDescriptor;
+use millstream_rpc::protocol::job_link::FromJobProcess;
+use millstream_rpc::protocol::job_master::{TaskExecutionState, TaskFailure, TaskMetrics};
+use millstream_shuffle::sync::lock;
+use millstream_shuffle::wake::Wake;
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// How long the thread looks for more before it sleeps: a wake-up costs more than this.
+const SPIN: Duration = Duration::from_micros(20);
+
+/// Builds a task on the thread that will run it.
+pub type BuildTask = Box<dyn FnOnce(&Wake) -> Result<StreamTask, TaskError> + Send>;
+
+/// What a slot is told.
+pub enum SlotMail {
+    /// Run this attempt.
+    Deploy(Deployment),
+    /// Stop this attempt.
+    Cancel(ExecutionAttemptId),
+    /// The split that the attempt asked for.
+    Split(ExecutionAttemptId, Option<SourceSplit>),
+    /// Producers have (new) places: gate, channel, place.
+    UpdateChannels(ExecutionAttemptId, Vec<(u32, u32, InputChannelDescriptor)>),
+    /// End when no task is left.
+    Dismiss,
+}
+
+/// An attempt that a slot is to run.
+pub struct Deployment {
+    /// Which.
+    pub attempt: ExecutionAttemptId,
+    /// Its vertex's name and its number, for people.
+    pub name: String,
+    /// Tasks of later vertices are stepped first.
+    pub order: usize,
+    /// Makes the task.
+    pub build: BuildTask,
+    /// Its counters.
+    pub metrics: Arc<Mutex<TaskMetrics>>,
+}
+
+/// The handle on a slot's thread.
+pub struct Slot {
+    mailbox: Arc<Mailbox>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Mailbox {
+    mails: Mutex<VecDeque<SlotMail>>,
+    /// There is mail: read without the lock between steps.
+    filled: AtomicBool,
+    wake: Wake,
+}
+
+impl Slot {
+    /// Starts the thread; what happens to its tasks goes to `events`.
+    pub fn start(name: &str, events: EventSink) -> std::io::Result<Self> {
+        let mailbox = Arc::new(Mailbox::default());
+        let builder = std::thread::Builder::new().name(name.to_owned());
+        let thread = builder.spawn({
+            let mailbox = mailbox.clone();
+            move || SlotThread { mailbox, events, tasks: Vec::new(), dismissed: false }.run()
+        })?;
+        Ok(Self { mailbox, thread: Some(thread) })
+    }
+
+    /// Puts a mail into the box. Never waits.
+    pub fn send(&self, mail: SlotMail) {
+        lock(&self.mailbox.mails).push_back(mail);
+        self.mailbox.filled.store(true, Ordering::Release);
+        self.mailbox.wake.wake();
+    }
+
+    /// Whether the thread has ended.
+    pub fn is_finished(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Waits for the thread, which must have been dismissed.
+    pub fn join(mut self) {
+        if let Some(thread) = self.thread.take() {
+            // A panic of the thread itself was reported through the panic hook.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// What runs on the thread.
+struct SlotThread {
+    mailbox: Arc<Mailbox>,
+    events: EventSink,
+    /// Downstream first.
+    tasks: Vec<RunningTask>,
+    dismissed: bool,
+}
+
+struct RunningTask {
+    deployment: DeployedAs,
+    task: StreamTask,
+    /// When the next step may find something, if none of the queues says so before.
+    wake_at: Option<Instant>,
+    clock: StateClock,
+}
+
+/// What remains of a deployment while the task runs.
+struct DeployedAs {
+    attempt: ExecutionAttemptId,
+    name: String,
+    order: usize,
+    metrics: Arc<Mutex<TaskMetrics>>,
+}
+
+impl SlotThread {
+    fn run(mut self) {
+        self.mailbox.wake.adopt_current_thread();
+        loop {
+            if self.mailbox.filled.swap(false, Ordering::Acquire) {
+                self.read_mail();
+            }
+            if self.dismissed && self.tasks.is_empty() {
+                return;
+            }
+            if !self.step_all() {
+                self.rest();
+            }
+        }
+    }
+
+    fn read_mail(&mut self) {
+        let mails = std::mem::take(&mut *lock(&self.mailbox.mails));
+        for mail in mails {
+            match mail {
+                SlotMail::Deploy(deployment) => self.deploy(deployment),
+                SlotMail::Cancel(attempt) => self.cancel(attempt),
+                SlotMail::Split(attempt, split) => {
+                    self.change(attempt, |task| task.add_split(split));
+                }
+                SlotMail::UpdateChannels(attempt, channels) => self.change(attempt, |task| {
+                    for (gate, channel, found) in channels {
+                        task.head().update_channel(gate as usize, channel as usize, found);
+                    }
+                    Ok(())
+                }),
+                SlotMail::Dismiss => self.dismissed = true,
+            }
+        }
+    }
+
+    fn deploy(&mut self, deployment: Deployment) {
+        let Deployment { attempt, name, order, build, metrics } = deployment;
+        let deployed = DeployedAs { attempt, name, order, metrics };
+        self.report(&deployed, ExecutionState::Initializing, None);
+        let wake = self.mailbox.wake.clone();
+        match catch(|| build(&wake)) {
+            Ok(task) => {
+                self.report(&deployed, ExecutionState::Running, None);
+                let clock = StateClock::new(Instant::now());
+                let running = RunningTask { deployment: deployed, task, wake_at: None, clock };
+                self.tasks.push(running);
+                self.tasks.sort_by_key(|task| std::cmp::Reverse(task.deployment.order));
+            }
+            Err(error) => {
+                let failure = error.into_failure(&deployed.name);
+                self.report(&deployed, ExecutionState::Failed, Some(failure));
+            }
+        }
+    }
+
+    fn cancel(&mut self, attempt: ExecutionAttemptId) {
+        if let Some(at) = self.position(attempt) {
+            let running = self.tasks.remove(at);
+            self.end(running, ExecutionState::Canceled, None);
+        }
+    }
+
+    fn position(&self, attempt: ExecutionAttemptId) -> Option<usize> {
+        self.tasks.iter().position(|task| task.deployment.attempt == attempt)
+    }
+
+    fn change(
+        &mut self,
+        attempt: ExecutionAttemptId,
+        change: impl FnOnce(&mut StreamTask) -> Result<(), TaskError>,
+    ) {
+        let Some(at) = self.position(attempt) else { return };
+        let running = &mut self.tasks[at];
+        running.wake_at = None;
+        if let Err(error) = catch(|| change(&mut running.task)) {
+            self.fail(at, error);
+        }
+    }
+
+    /// Steps every task once; whether one of them moved.
+    fn step_all(&mut self) -> bool {
+        let mut moved = false;
+        let mut at = 0;
+        while at < self.tasks.len() {
+            let now = Instant::now();
+            let running = &mut self.tasks[at];
+            let step = catch(|| running.task.step(now));
+            running.clock.account(now, step.as_ref().ok(), &running.deployment, &running.task);
+            match step {
+                Ok(Step::Progress) => moved = true,
+                Ok(Step::NeedInput(until)) => running.wake_at = until,
+                Ok(Step::NeedOutput) => running.wake_at = None,
+                Ok(Step::NeedSplit) => self.ask_for_split(at),
+                Ok(Step::Finished) => {
+                    let running = self.tasks.remove(at);
+                    self.end(running, ExecutionState::Finished, None);
+                    moved = true;
+                    continue;
+                }
+                Err(error) => {
+                    self.fail(at, error);
+                    moved = true;
+                    continue;
+                }
+            }
+            at += 1;
+        }
+        moved
+    }
+
+    fn ask_for_split(&mut self, at: usize) {
+        let running = &mut self.tasks[at];
+        running.wake_at = None;
+        if !running.clock.asked_for_split {
+            running.clock.asked_for_split = true;
+            let attempt = running.deployment.attempt;
+            let vertex: JobVertexId = attempt.vertex;
+            (self.events)(FromJobProcess::RequestNextSplit { vertex, attempt });
+        }
+    }
+
+    fn fail(&mut self, at: usize, error: TaskError) {
+        let running = self.tasks.remove(at);
+        let failure = error.into_failure(&running.deployment.name);
+        self.end(running, ExecutionState::Failed, Some(failure));
+    }
+
+    fn end(
+        &mut self,
+        mut running: RunningTask,
+        state: ExecutionState,
+        failure: Option<TaskFailure>,
+    ) {
+        let completed = state == ExecutionState::Finished;
+        running.clock.publish(&running.deployment, &running.task);
+        let closed = catch(|| running.task.close(completed));
+        let deployment = running.deployment;
+        // What tasks hold (channels, files) is let go of before anyone hears of the end.
+        let dropped = catch(|| {
+            drop(running.task);
+            Ok(())
+        });
+        match (state, closed.and(dropped)) {
+            (ExecutionState::Finished, Err(error)) => {
+                let failure = error.into_failure(&deployment.name);
+                self.report(&deployment, ExecutionState::Failed, Some(failure));
+            }
+            _ => self.report(&deployment, state, failure),
+        }
+    }
+
+    fn report(&self, of: &DeployedAs, state: ExecutionState, failure: Option<TaskFailure>) {
+        let metrics = *lock(&of.metrics);
+        let state = TaskExecutionState { attempt: of.attempt, state, failure, metrics };
+        (self.events)(FromJobProcess::TaskState(Box::new(state)));
+    }
+
+    /// Looks for more for a moment, then sleeps until there is.
+    fn rest(&mut self) {
+        let began = Instant::now();
+        while began.elapsed() < SPIN {
+            if !self.is_idle(Instant::now()) {
+                return;
+            }
+            std::hint::spin_loop();
+        }
+        let until = self.tasks.iter().filter_map(|task| task.wake_at).min();
+        let timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
+        self.mailbox.wake.sleep(timeout, || self.is_idle(Instant::now()));
+    }
+
+    fn is_idle(&self, now: Instant) -> bool {
+        !self.mailbox.filled.load(Ordering::Acquire)
+            && self.tasks.iter().all(|running| {
+                running.task.is_idle() && running.wake_at.is_none_or(|until| until > now)
+            })
+    }
+}
+
+/// Divides a task's time into busy, idle and back-pressured, and publishes its counters.
+struct StateClock {
+    since: Instant,
+    published: Instant,
+    last: Share,
+    busy: Duration,
+    idle: Duration,
+    back_pressured: Duration,
+    /// A split has been asked for; the answer clears it.
+    asked_for_split: bool,
+}
+
+#[derive(Clone, Copy)]
+enum Share {
+    Busy,
+    Idle,
+    BackPressured,
+}
+
+/// Counters are published so often.
+const PUBLISH_EVERY: Duration = Duration::from_millis(250);
+
+impl StateClock {
+    fn new(now: Instant) -> Self {
+        let zero = Duration::ZERO;
+        Self {
+            since: now,
+            published: now,
+            last: Share::Busy,
+            busy: zero,
+            idle: zero,
+            back_pressured: zero,
+            asked_for_split: false,
+        }
+    }
+
+    /// The step that began at `now` has ended with `step`; the time before belongs to the last one.
+    fn account(&mut self, now: Instant, step: Option<&Step>, of: &DeployedAs, task: &StreamTask) {
+        let passed = now.duration_since(self.since);
+        match self.last {
+            Share::Busy => self.busy += passed,
+            Share::Idle => self.idle += passed,
+            Share::BackPressured => self.back_pressured += passed,
+        }
+        self.since = now;
+        self.last = match step {
+            Some(Step::NeedInput(_) | Step::NeedSplit) => Share::Idle,
+            Some(Step::NeedOutput) => Share::BackPressured,
+            _ => Share::Busy,
+        };
+        if !matches!(step, Some(Step::NeedSplit)) {
+            self.asked_for_split = false;
+        }
+        if now.duration_since(self.published) >= PUBLISH_EVERY {
+            self.publish(of, task);
+        }
+    }
+
+    fn publish(&mut self, of: &DeployedAs, task: &StreamTask) {
+        let total = self.busy + self.idle + self.back_pressured;
+        let share = |part: Duration| match total.as_micros() {
+            0 => 0,
+            total => (part.as_micros() * 1000 / total) as u32,
+        };
+        let (records_in, records_out, bytes_in, bytes_out) = task.counts();
+        *lock(&of.metrics) = TaskMetrics {
+            records_in,
+            records_out,
+            bytes_in,
+            bytes_out,
+            busy_ms: share(self.busy),
+            idle_ms: share(self.idle),
+            back_pressured_ms: share(self.back_pressured),
+            watermark: None,
+        };
+        self.published = self.since;
+        (self.busy, self.idle, self.back_pressured) = Default::default();
+    }
+}

@@ -1,0 +1,132 @@
+//! The operators of a task and the buffers between them: operator `i` reads buffer `i` and fills
+//! buffer `i + 1`; the last buffer is the task's output.
+
+use crate::failure::{TaskError, guard};
+use millstream_operator::context::OperatorLabel;
+use millstream_operator::operator::{Flow, Operator};
+use millstream_shuffle::batch::{AnyBatch, BoxBatch};
+
+/// The operators of a task and the buffers between them.
+pub struct Chain {
+    stages: Vec<Stage>,
+    buffers: Vec<BoxBatch>,
+    /// No stage beyond this one has anything to do.
+    busy_until: usize,
+}
+
+struct Stage {
+    label: OperatorLabel,
+    operator: Box<dyn Operator>,
+    /// It was stopped for want of room and has more to give.
+    has_more: bool,
+}
+
+impl Chain {
+    /// `head` is an empty batch of what the head gives.
+    pub fn new(head: BoxBatch, operators: Vec<(OperatorLabel, Box<dyn Operator>)>) -> Self {
+        let mut buffers = vec![head];
+        buffers.extend(operators.iter().map(|(_, operator)| operator.output()));
+        let stage = |(label, operator)| Stage { label, operator, has_more: false };
+        Self { stages: operators.into_iter().map(stage).collect(), buffers, busy_until: 0 }
+    }
+
+    /// How many operators there are.
+    pub(super) fn len(&self) -> usize {
+        self.stages.len()
+    }
+
+    /// So many records of the head make a full batch.
+    pub(super) fn head_target(&self) -> usize {
+        self.buffers[0].target()
+    }
+
+    /// The buffer that the head fills.
+    pub(super) fn input(&mut self) -> &mut BoxBatch {
+        self.busy_until = self.stages.len();
+        &mut self.buffers[0]
+    }
+
+    /// How many records the head has given.
+    pub(super) fn input_len(&self) -> usize {
+        self.buffers[0].len()
+    }
+
+    /// Whether the task's output waits to be written.
+    pub(super) fn has_output(&self) -> bool {
+        self.buffers.last().is_some_and(|last| !last.is_empty())
+    }
+
+    /// What leaves the task.
+    pub(super) fn output(&mut self) -> &mut BoxBatch {
+        self.buffers.last_mut().expect("there is at least the head's buffer")
+    }
+
+    /// Runs the most downstream operator that has something to do; whether there was one.
+    pub(super) fn advance(&mut self) -> Result<bool, TaskError> {
+        for at in (0..self.busy_until).rev() {
+            let stage = &self.stages[at];
+            if stage.has_more || !self.buffers[at].is_empty() {
+                self.call(at, Call::Process)?;
+                self.busy_until = (at + 2).min(self.stages.len());
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Asks an operator for what it holds back; whether that was all.
+    pub(super) fn flush(&mut self, at: usize) -> Result<bool, TaskError> {
+        self.busy_until = self.stages.len();
+        Ok(self.call(at, Call::Flush)? == Flow::Drained)
+    }
+
+    /// Tells an operator that its input has ended; whether it has given all.
+    pub(super) fn finish(&mut self, at: usize) -> Result<bool, TaskError> {
+        self.busy_until = self.stages.len();
+        Ok(self.call(at, Call::Finish)? == Flow::Drained)
+    }
+
+    fn call(&mut self, at: usize, call: Call) -> Result<Flow, TaskError> {
+        let (before, after) = self.buffers.split_at_mut(at + 1);
+        let (input, out) = (before[at].as_mut(), after[0].as_mut());
+        let stage = &mut self.stages[at];
+        let flow = stage.call(call, input, out)?;
+        if call == Call::Process {
+            stage.has_more = flow == Flow::More;
+        }
+        Ok(flow)
+    }
+
+    pub(super) fn close(&mut self, completed: bool) -> Result<(), TaskError> {
+        let mut result = Ok(());
+        for stage in self.stages.iter_mut().rev() {
+            let closed = guard(&stage.label, || stage.operator.close(completed));
+            result = result.and(closed);
+        }
+        result
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Call {
+    Process,
+    Flush,
+    Finish,
+}
+
+impl Stage {
+    fn call(
+        &mut self,
+        call: Call,
+        input: &mut dyn AnyBatch,
+        out: &mut dyn AnyBatch,
+    ) -> Result<Flow, TaskError> {
+        let room = out.target();
+        let operator = &mut self.operator;
+        guard(&self.label, || match call {
+            Call::Process => operator.process(input, out, room),
+            Call::Flush => operator.flush(out, room),
+            Call::Finish => operator.finish(out, room),
+        })
+    }
+}

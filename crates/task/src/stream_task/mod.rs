@@ -1,0 +1,266 @@
+//! One task: a step function over a head, a chain of operators and its outputs.
+//!
+//! A step takes one turn: it moves batches through the chain, most downstream first, and polls the
+//! head only when everything behind it is empty. So a batch is finished before the next one comes,
+//! control elements never overtake data, and a task whose output is full simply does not read.
+//!
+//! The life of a task, in [`Phase`]s: it runs until its head has ended; then each operator in turn
+//! gives what it held back; then the outputs are flushed and ended. When the head is idle, or
+//! results have waited for [`FLUSH_AFTER`], a flush goes down the chain.
+//!
+//! In reading order: [`head`] (where records come from), [`chain`] (operators and their buffers),
+//! [`outputs`] (where they go), [`pace`] (how much a turn takes on).
+
+mod chain;
+mod head;
+mod outputs;
+mod pace;
+
+pub use chain::Chain;
+pub use head::{Head, source_clock};
+pub use outputs::Outputs;
+
+use crate::failure::TaskError;
+use head::Polled;
+use millstream_core::job_graph::SourceSplit;
+use pace::Pace;
+use std::time::{Duration, Instant};
+
+/// Results wait at most about so long in partial batches under load; at rest they do not wait.
+pub const FLUSH_AFTER: Duration = Duration::from_millis(5);
+
+/// Operators that hold results back on purpose (combiners) are flushed under load so often.
+const FLUSH_OPERATORS_AFTER: Duration = Duration::from_millis(50);
+
+/// A turn makes at most so many moves: with flat maps, one head batch can become many.
+const MOVES_MAX: u32 = 16;
+
+/// What a step left behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Something moved: step again.
+    Progress,
+    /// Nothing to read; with a time, there will be something then.
+    NeedInput(Option<Instant>),
+    /// An output is full.
+    NeedOutput,
+    /// A source waits for its next split.
+    NeedSplit,
+    /// All work is done.
+    Finished,
+}
+
+/// Where a task stands in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// The head gives records.
+    Running,
+    /// Operators from this one on are being flushed; then it runs again.
+    Flushing(usize),
+    /// Operators from this one on still have to finish.
+    Finishing(usize),
+    /// The chain is done; outputs are being flushed.
+    Ending,
+    /// All work is done.
+    Finished,
+}
+
+/// One execution attempt at work.
+pub struct StreamTask {
+    head: Head,
+    chain: Chain,
+    outputs: Outputs,
+    phase: Phase,
+    pace: Pace,
+    /// Since when outputs hold partial batches.
+    open_since: Option<Instant>,
+    /// Since when operators may hold results back.
+    held_since: Option<Instant>,
+    /// A split has been asked for and has not come.
+    awaits_split: bool,
+}
+
+impl StreamTask {
+    /// A task that has done nothing yet.
+    pub fn new(head: Head, chain: Chain, outputs: Outputs) -> Self {
+        let pace = Pace::new(chain.head_target());
+        Self {
+            head,
+            chain,
+            outputs,
+            phase: Phase::Running,
+            pace,
+            open_since: None,
+            held_since: None,
+            awaits_split: false,
+        }
+    }
+
+    /// Takes one turn.
+    pub fn step(&mut self, now: Instant) -> Result<Step, TaskError> {
+        self.outputs.pump();
+        for made in 0..MOVES_MAX {
+            match self.make_move(now)? {
+                Step::Progress if self.phase == Phase::Finished => return Ok(Step::Finished),
+                Step::Progress => (),
+                _ if made > 0 => return Ok(Step::Progress),
+                stop => return Ok(stop),
+            }
+        }
+        Ok(Step::Progress)
+    }
+
+    /// Moves one batch one stage further, or does what the phase asks for when there is none.
+    fn make_move(&mut self, now: Instant) -> Result<Step, TaskError> {
+        if self.chain.has_output() {
+            return Ok(self.write(now));
+        }
+        if self.chain.advance()? {
+            return Ok(Step::Progress);
+        }
+        match self.phase {
+            Phase::Running if self.is_flush_due(now) => Ok(self.begin_flush(now)),
+            Phase::Running => self.poll_head(now),
+            Phase::Flushing(next) => self.flush_next(next),
+            Phase::Finishing(next) => self.finish_next(next),
+            Phase::Ending => Ok(self.end()),
+            Phase::Finished => Ok(Step::Finished),
+        }
+    }
+
+    fn write(&mut self, now: Instant) -> Step {
+        if !self.outputs.has_room() {
+            return Step::NeedOutput;
+        }
+        self.outputs.write(self.chain.output());
+        if self.open_since.is_none() && self.outputs.has_open() {
+            self.open_since = Some(now);
+        }
+        Step::Progress
+    }
+
+    fn poll_head(&mut self, now: Instant) -> Result<Step, TaskError> {
+        if self.awaits_split {
+            return Ok(Step::NeedSplit);
+        }
+        let room = self.pace.room(now);
+        let polled = self.head.poll(self.chain.input(), room, now)?;
+        self.pace.took(self.chain.input_len());
+        if self.chain.input_len() > 0 && self.held_since.is_none() {
+            self.held_since = Some(now);
+        }
+        Ok(match polled {
+            Polled::More => Step::Progress,
+            Polled::End => {
+                self.phase = Phase::Finishing(0);
+                Step::Progress
+            }
+            Polled::NeedSplit => {
+                self.awaits_split = true;
+                Step::NeedSplit
+            }
+            Polled::Idle(_) if self.chain.input_len() > 0 => Step::Progress,
+            Polled::Idle(until) => {
+                self.pace.rested();
+                if self.held_since.is_some() {
+                    self.phase = Phase::Flushing(0);
+                    Step::Progress
+                } else if !self.flush_outputs() {
+                    Step::NeedOutput
+                } else {
+                    Step::NeedInput(until)
+                }
+            }
+        })
+    }
+
+    fn is_flush_due(&self, now: Instant) -> bool {
+        let overdue = |since: Option<Instant>, bound: Duration| {
+            since.is_some_and(|since| now.duration_since(since) >= bound)
+        };
+        overdue(self.open_since, FLUSH_AFTER) || overdue(self.held_since, FLUSH_OPERATORS_AFTER)
+    }
+
+    /// Under load: partial batches leave; operators are flushed only when their turn has come.
+    fn begin_flush(&mut self, now: Instant) -> Step {
+        let held = self.held_since.is_some_and(|s| now.duration_since(s) >= FLUSH_OPERATORS_AFTER);
+        if held {
+            self.phase = Phase::Flushing(0);
+            return Step::Progress;
+        }
+        // What finds no room leaves with the next batch that does.
+        self.flush_outputs();
+        self.open_since = None;
+        Step::Progress
+    }
+
+    fn flush_next(&mut self, next: usize) -> Result<Step, TaskError> {
+        if next < self.chain.len() {
+            if self.chain.flush(next)? {
+                self.phase = Phase::Flushing(next + 1);
+            }
+            return Ok(Step::Progress);
+        }
+        if !self.flush_outputs() {
+            return Ok(Step::NeedOutput);
+        }
+        self.held_since = None;
+        self.phase = Phase::Running;
+        Ok(Step::Progress)
+    }
+
+    fn flush_outputs(&mut self) -> bool {
+        let all = self.outputs.flush();
+        if all {
+            self.open_since = None;
+        }
+        all
+    }
+
+    fn finish_next(&mut self, next: usize) -> Result<Step, TaskError> {
+        if next < self.chain.len() {
+            if self.chain.finish(next)? {
+                self.phase = Phase::Finishing(next + 1);
+            }
+        } else {
+            self.phase = Phase::Ending;
+        }
+        Ok(Step::Progress)
+    }
+
+    fn end(&mut self) -> Step {
+        if !self.outputs.end() {
+            return Step::NeedOutput;
+        }
+        self.phase = Phase::Finished;
+        Step::Progress
+    }
+
+    /// The split that the source waits for; nothing: there is none left.
+    pub fn add_split(&mut self, split: Option<SourceSplit>) -> Result<(), TaskError> {
+        self.awaits_split = false;
+        self.head.add_split(split)
+    }
+
+    /// The head, for changes of its channels.
+    pub fn head(&mut self) -> &mut Head {
+        &mut self.head
+    }
+
+    /// Whether a step would do nothing: asked before the thread sleeps.
+    pub fn is_idle(&self) -> bool {
+        self.awaits_split || self.head.is_idle() || self.chain.has_output()
+    }
+
+    /// Lets go of everything; after a failure or a cancellation `completed` is false.
+    pub fn close(&mut self, completed: bool) -> Result<(), TaskError> {
+        self.chain.close(completed)
+    }
+
+    /// Records read and written, bytes from and to other processes.
+    pub fn counts(&self) -> (u64, u64, u64, u64) {
+        let (records_in, bytes_in) = self.head.counts();
+        let (records_out, bytes_out) = self.outputs.counts();
+        (records_in, records_out, bytes_in, bytes_out)
+    }
+}
