@@ -11,3 +11,5 @@ pub mod heartbeat;
 pub mod machine;
 pub mod protocol;
 pub mod registration;
+#[cfg(feature = "shell")]
+pub mod shell;
