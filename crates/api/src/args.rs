@@ -5,6 +5,7 @@
 //! an unknown flag, and the nearest known name is told.
 
 use crate::error::{Error, ErrorCode, Result};
+use millstream_core::config::edits;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -111,22 +112,7 @@ fn wrong(summary: String) -> Error {
 /// The candidate with the fewest edits, if that is few.
 pub fn nearest<'a>(text: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let scored = candidates.map(|candidate| (edits(text, candidate), candidate));
-    scored.min().filter(|(n, _)| *n <= text.len().max(3) / 3).map(|(_, candidate)| candidate)
-}
-
-/// Levenshtein distance.
-fn edits(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, y) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(x != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
+    scored.min().filter(|(n, _)| *n <= text.len().div_ceil(3)).map(|(_, candidate)| candidate)
 }
 
 #[cfg(test)]

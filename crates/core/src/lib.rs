@@ -7,6 +7,7 @@
 //! - [`hash`] and [`key_group`]: how a key finds its subtask, a permanent format;
 //! - [`job_graph`]: the plan that a client submits;
 //! - [`status`]: life cycles of jobs and execution attempts;
+//! - [`config`]: options, declared once, with Flink's keys;
 //! - [`error`]: failures of user code, with the place where the operator was declared.
 //!
 //! Nothing here does I/O, reads a clock or draws a random number.
@@ -14,6 +15,7 @@
 // `#[derive(Record)]` names this crate by its path; so that the derive also works in here:
 extern crate self as millstream_core;
 
+pub mod config;
 pub mod error;
 pub mod hash;
 pub mod ids;

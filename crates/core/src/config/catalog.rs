@@ -1,0 +1,142 @@
+//! All options that processes read, in one list.
+//!
+//! Options of a single job (restart strategy, runtime mode) are read where they act; their keys are
+//! listed here as well, so that they are known.
+
+use super::option::ConfigOption;
+use super::value;
+
+macro_rules! options {
+    ($($(#[doc = $doc:literal])+ $name:ident: $type:ty = $key:literal $(or $fallback:literal)*, $default:literal, $read:path;)*) => {
+        $(
+            $(#[doc = $doc])+
+            pub const $name: ConfigOption<$type> = ConfigOption {
+                key: $key,
+                fallback_keys: &[$($fallback),*],
+                default: || $read($default).expect("the default can be read"),
+                default_text: $default,
+                read: $read,
+                doc: concat!($($doc),+),
+            };
+        )*
+
+        /// Key, default and meaning of every option: the reference page is made from this.
+        pub const ALL: &[(&str, &str, &str)] = &[$(($key, $default, concat!($($doc),+))),*];
+
+        const FALLBACKS: &[&str] = &[$($($fallback,)*)*];
+    };
+}
+
+options! {
+    /// Where the JobManager can be reached by other processes.
+    JOBMANAGER_ADDRESS: String = "jobmanager.rpc.address", "127.0.0.1", value::text;
+    /// The JobManager's port for messages; 0: any free one.
+    JOBMANAGER_PORT: u16 = "jobmanager.rpc.port", "6123", value::port;
+    /// The address to which the JobManager's message port is bound.
+    JOBMANAGER_BIND: String = "jobmanager.bind-host", "127.0.0.1", value::text;
+    /// The port of the blob server; 0: any free one.
+    BLOB_PORT: u16 = "blob.server.port", "6124", value::port;
+    /// How long a blob that nobody uses is kept.
+    BLOB_CLEANUP: u64 = "blob.service.cleanup.interval", "3600 s", value::millis;
+    /// The REST port; in embedded mode the first free one from there; 0: any free one.
+    REST_PORT: u16 = "rest.port", "8081", value::port;
+    /// Where clients find REST.
+    REST_ADDRESS: String = "rest.address", "127.0.0.1", value::text;
+    /// The address to which REST is bound.
+    REST_BIND: String = "rest.bind-address", "127.0.0.1", value::text;
+    /// Slots per TaskManager.
+    TASKMANAGER_SLOTS: u32 = "taskmanager.numberOfTaskSlots", "1", value::count;
+    /// The TaskManager's port for messages; 0: any free one.
+    TASKMANAGER_PORT: u16 = "taskmanager.rpc.port", "0", value::port;
+    /// The TaskManager's port for data; 0: any free one.
+    TASKMANAGER_DATA_PORT: u16 = "taskmanager.data.port", "0", value::port;
+    /// Where the TaskManager can be reached by other processes.
+    TASKMANAGER_HOST: String = "taskmanager.host", "127.0.0.1", value::text;
+    /// The address to which the TaskManager's ports are bound.
+    TASKMANAGER_BIND: String = "taskmanager.bind-host", "127.0.0.1", value::text;
+    /// The TaskManager's own name; empty: made of its address and a random part.
+    TASKMANAGER_RESOURCE_ID: String = "taskmanager.resource-id", "", value::text;
+    /// All memory of a TaskManager and its job processes.
+    TASKMANAGER_MEMORY: u64 = "taskmanager.memory.process.size", "1728m", value::bytes;
+    /// How long a TaskManager tries to register before it ends.
+    TASKMANAGER_REGISTRATION_TIMEOUT: u64 = "taskmanager.registration.timeout", "5 min", value::millis;
+    /// How long a slot waits for its job master to take it.
+    TASKMANAGER_SLOT_TIMEOUT: u64 = "taskmanager.slot.timeout", "10 s", value::millis;
+    /// Directories for temporary files.
+    TMP_DIRS: Vec<String> = "io.tmp.dirs" or "taskmanager.tmp.dirs", "", value::directories;
+    /// How often the active side of a heartbeat asks.
+    HEARTBEAT_INTERVAL: u64 = "heartbeat.interval", "10 s", value::millis;
+    /// How long silence is borne.
+    HEARTBEAT_TIMEOUT: u64 = "heartbeat.timeout", "50 s", value::millis;
+    /// Unreachable calls in a row that mean lost; -1: never.
+    HEARTBEAT_FAILURES: Option<u32> = "heartbeat.rpc-failure-threshold", "2", value::limit;
+    /// How long an endpoint waits for an answer.
+    ASK_TIMEOUT: u64 = "pekko.ask.timeout", "10 s", value::millis;
+    /// How long a job waits for its slots.
+    SLOT_REQUEST_TIMEOUT: u64 = "slot.request.timeout", "5 min", value::millis;
+    /// How long a job's idle slots are kept before they are given back.
+    SLOT_IDLE_TIMEOUT: u64 = "slot.idle.timeout", "50 s", value::millis;
+    /// How long a shortage of slots is not held against jobs after the start; -1 ms: as `slot.request.timeout`.
+    STANDALONE_START_UP: u64 = "resourcemanager.standalone.start-up-time" or "slot.request.timeout", "5 min", value::millis;
+    /// How many ended jobs are remembered.
+    JOB_STORE_MAX: u32 = "jobstore.max-capacity", "1000", value::count;
+    /// The parallelism of jobs that set none.
+    PARALLELISM: u32 = "parallelism.default", "1", value::count;
+    /// Whether REST accepts uploads and submissions.
+    WEB_SUBMIT: bool = "web.submit.enable", "true", value::boolean;
+    /// Whether REST accepts cancellations.
+    WEB_CANCEL: bool = "web.cancel.enable", "true", value::boolean;
+    /// Where uploaded artefacts are kept; empty: in the process's working directory.
+    WEB_UPLOAD_DIR: String = "web.upload.dir", "", value::text;
+    /// The largest artefact that is accepted.
+    UPLOAD_MAX: u64 = "rest.server.max-content-length", "1g", value::bytes;
+    /// How often a dashboard should refresh.
+    WEB_REFRESH: u64 = "web.refresh-interval", "3 s", value::millis;
+    /// How long a cancelled task may take before its job process is killed.
+    CANCELLATION_TIMEOUT: u64 = "task.cancellation.timeout", "3 min", value::millis;
+    /// Listen beyond loopback without TLS and authentication. Only for networks that nobody else can reach.
+    INSECURE: bool = "security.insecure", "false", value::boolean;
+}
+
+/// Keys of single jobs, read where they act.
+const JOB_KEYS: [&str; 19] = [
+    "execution.runtime-mode",
+    "jobmanager.execution.failover-strategy",
+    "restart-strategy.type",
+    "restart-strategy.repeat-limit",
+    "restart-strategy.fixed-delay.attempts",
+    "restart-strategy.fixed-delay.delay",
+    "restart-strategy.failure-rate.delay",
+    "restart-strategy.failure-rate.failure-rate-interval",
+    "restart-strategy.failure-rate.max-failures-per-interval",
+    "restart-strategy.exponential-delay.initial-backoff",
+    "restart-strategy.exponential-delay.max-backoff",
+    "restart-strategy.exponential-delay.backoff-multiplier",
+    "restart-strategy.exponential-delay.reset-backoff-threshold",
+    "restart-strategy.exponential-delay.jitter-factor",
+    "restart-strategy.exponential-delay.attempts-before-reset-backoff",
+    "pipeline.name",
+    "pipeline.max-parallelism",
+    "pipeline.operator-chaining.enabled",
+    "high-availability.type",
+];
+
+/// Every known key.
+pub fn keys() -> Vec<&'static str> {
+    let all = ALL.iter().map(|(key, ..)| *key);
+    all.chain(FALLBACKS.iter().copied()).chain(JOB_KEYS).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_is_declared_once() {
+        let mut keys: Vec<_> = ALL.iter().map(|(key, ..)| *key).collect();
+        keys.sort_unstable();
+        let all = keys.len();
+        keys.dedup();
+        assert_eq!(keys.len(), all);
+    }
+}
