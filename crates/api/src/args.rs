@@ -59,6 +59,11 @@ impl Args {
         }
     }
 
+    /// What `-D` set.
+    pub fn configuration(&self) -> &BTreeMap<String, String> {
+        &self.configuration
+    }
+
     /// The value of `--name`, if it was given.
     pub fn get(&self, name: &str) -> Option<String> {
         self.asked.borrow_mut().insert(name.to_owned());

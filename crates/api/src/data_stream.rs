@@ -2,7 +2,7 @@
 
 use crate::environment::StreamExecutionEnvironment;
 use crate::keyed_stream::KeyedStream;
-use crate::stream_graph::{Chaining, NodeBody, NodeId, Ship, StreamEdge, StreamNode};
+use crate::stream_graph::{Chaining, NodeBody, NodeId, Ship, StreamEdge, StreamNode, forward};
 use millstream_core::error::Location;
 use millstream_core::job_graph::ShipStrategy;
 use millstream_core::{Key, OperatorError, Record};
@@ -14,7 +14,7 @@ use millstream_operator::partitioner::CustomRouter;
 use millstream_operator::plan::{Factory, RouterContext};
 use millstream_operator::sink::{Sink, SinkOperator};
 use millstream_shuffle::partition::{
-    BatchPrototype, BroadcastRouter, ForwardRouter, RoundRobinRouter, Router, ShuffleRouter,
+    BatchPrototype, BroadcastRouter, RoundRobinRouter, Router, ShuffleRouter,
 };
 use std::marker::PhantomData;
 
@@ -285,11 +285,6 @@ impl<T: Record> DataStream<T> {
         self.env.change(upstream.node, change);
         self
     }
-}
-
-/// Straight on: the router of an edge without a choice.
-pub(crate) fn forward() -> Ship {
-    Ship::new(ShipStrategy::Forward, "forward", |_: &RouterContext| Box::new(ForwardRouter))
 }
 
 /// The settings that operators and sinks have in common.

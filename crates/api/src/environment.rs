@@ -5,6 +5,7 @@ use crate::args::Args;
 use crate::data_stream::DataStream;
 use crate::error::{Error, ErrorCode, Result};
 use crate::executor::{JobClient, JobResult, PipelineExecutor};
+use crate::settings::{RuntimeExecutionMode, Settings};
 use crate::stream_graph::{Chaining, NodeBody, NodeId, StreamGraph, StreamNode};
 use crate::translate;
 use millstream_core::Record;
@@ -17,18 +18,6 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::{Arc, LockResult, Mutex, PoisonError};
-
-/// How bounded input is treated.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum RuntimeExecutionMode {
-    /// Aggregates emit as they change.
-    #[default]
-    Streaming,
-    /// All sources are bounded; aggregates emit once, at the end.
-    Batch,
-    /// BATCH if all sources are bounded, else STREAMING.
-    Automatic,
-}
 
 /// Builds jobs and runs them. Cheap to clone; all clones build the same job.
 ///
@@ -44,23 +33,6 @@ struct Shared {
     settings: RefCell<Settings>,
     args: Args,
     executor: Box<dyn PipelineExecutor>,
-}
-
-/// What the program has set.
-#[derive(Clone, Default)]
-pub struct Settings {
-    /// The parallelism of operators that set none.
-    pub parallelism: Option<u32>,
-    /// The max parallelism of operators that set none.
-    pub max_parallelism: Option<u32>,
-    /// How bounded input is treated, if the program says so.
-    pub mode: Option<RuntimeExecutionMode>,
-    /// Whether operators may share tasks at all.
-    pub chaining_disabled: bool,
-    /// Flink's keys, from the command line and from the program.
-    pub configuration: BTreeMap<String, String>,
-    /// Values that were computed once, by name.
-    pub plan_values: BTreeMap<String, Vec<u8>>,
 }
 
 impl StreamExecutionEnvironment {

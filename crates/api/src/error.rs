@@ -8,7 +8,11 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What went wrong. Prints as a short report; `main` may return it.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Error {
+pub struct Error(Box<Report>);
+
+/// The parts of an [`Error`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
     /// Stable, to be searched for.
     pub code: ErrorCode,
     /// In one line.
@@ -79,18 +83,24 @@ impl Error {
     /// An error with its summary alone.
     pub fn new(code: ErrorCode, summary: impl Into<String>) -> Self {
         let summary = summary.into();
-        Self { code, summary, attempted: None, place: None, why: None, next: None }
+        let (attempted, place, why, next) = (None, None, None, None);
+        Self(Box::new(Report { code, summary, attempted, place, why, next }))
+    }
+
+    /// A program's own complaint about its arguments.
+    pub fn argument(summary: impl Into<String>) -> Self {
+        Self::new(ErrorCode::Argument, summary)
     }
 
     /// The same error, with what was attempted.
     pub fn attempted(mut self, what: impl Into<String>) -> Self {
-        self.attempted = Some(what.into());
+        self.0.attempted = Some(what.into());
         self
     }
 
     /// The same error, with its place.
     pub fn at(mut self, place: impl Into<String>) -> Self {
-        self.place = Some(place.into());
+        self.0.place = Some(place.into());
         self
     }
 
@@ -101,14 +111,22 @@ impl Error {
 
     /// The same error, with its causes.
     pub fn why(mut self, why: impl Into<String>) -> Self {
-        self.why = Some(why.into());
+        self.0.why = Some(why.into());
         self
     }
 
     /// The same error, with what to do next.
     pub fn next(mut self, next: impl Into<String>) -> Self {
-        self.next = Some(next.into());
+        self.0.next = Some(next.into());
         self
+    }
+}
+
+impl std::ops::Deref for Error {
+    type Target = Report;
+
+    fn deref(&self) -> &Report {
+        &self.0
     }
 }
 

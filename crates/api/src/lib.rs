@@ -6,6 +6,7 @@
 //! - [`data_stream`], [`keyed_stream`]: typed handles on the nodes of the graph;
 //! - [`stream_graph`]: the graph itself, untyped;
 //! - [`translate`]: from the stream graph to a job graph with its factories;
+//! - [`settings`]: what the program and its command line set;
 //! - [`executor`]: what runs a plan, and the handle on a running job;
 //! - [`args`], [`error`]: command-line arguments and errors for people.
 
@@ -15,6 +16,7 @@ pub mod environment;
 pub mod error;
 pub mod executor;
 pub mod keyed_stream;
+pub mod settings;
 pub mod stream_graph;
 pub mod translate;
 
@@ -23,3 +25,4 @@ pub use environment::StreamExecutionEnvironment;
 pub use error::{Error, Result};
 pub use executor::{JobClient, JobResult, PipelineExecutor};
 pub use keyed_stream::{CombinedStream, KeyedStream};
+pub use settings::RuntimeExecutionMode;

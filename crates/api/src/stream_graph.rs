@@ -7,7 +7,7 @@ use millstream_operator::context::TaskContext;
 use millstream_operator::operator::Operator;
 use millstream_operator::plan::{Factory, RouterContext};
 use millstream_operator::source::AnySource;
-use millstream_shuffle::partition::{BatchPrototype, Router};
+use millstream_shuffle::partition::{BatchPrototype, ForwardRouter, Router};
 
 /// The index of a node in [`StreamGraph::nodes`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -127,4 +127,9 @@ impl Ship {
         let router = Factory::new(move |context| Ok(make(context)));
         Self { strategy, router, signature: signature.into() }
     }
+}
+
+/// Straight on: the router of an edge without a choice.
+pub(crate) fn forward() -> Ship {
+    Ship::new(ShipStrategy::Forward, "forward", |_: &RouterContext| Box::new(ForwardRouter))
 }

@@ -4,10 +4,9 @@
 //! Identity of an operator: XXH3-128 of its `uid`, else of the name that the user gave, else of
 //! its kind and its inputs' identities. The vertex has the identity of its head.
 
-use crate::data_stream::forward;
-use crate::environment::{RuntimeExecutionMode, Settings};
 use crate::error::{Error, ErrorCode, Result};
-use crate::stream_graph::{Chaining, NodeBody, Ship, StreamEdge, StreamGraph, StreamNode};
+use crate::settings::{RuntimeExecutionMode, Settings};
+use crate::stream_graph::{Chaining, NodeBody, Ship, StreamEdge, StreamGraph, StreamNode, forward};
 use millstream_core::hash::xxh3_128;
 use millstream_core::ids::{DataSetId, JobVertexId, OperatorId};
 use millstream_core::job_graph::{

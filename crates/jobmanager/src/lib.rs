@@ -1,1 +1,13 @@
 //! The deciding half of the JobManager: dispatcher, job masters, resource manager. Pure.
+
+pub mod dispatcher;
+pub mod execution_graph;
+mod fence;
+pub mod job_master;
+pub mod mutant;
+pub mod resource_manager;
+pub mod scheduler;
+pub mod slot_manager;
+
+#[cfg(test)]
+mod test_driver;

@@ -1,164 +1,153 @@
-//! Embedded mode: the job runs in this process.
+//! Embedded mode: JobManager, one TaskManager and the tasks, all in this process.
+//!
+//! The same machines as on a cluster, over a message system without sockets. The first job starts
+//! them; they serve all further jobs of the process and end with it.
 
-use millstream_api::error::{Error, ErrorCode};
-use millstream_api::executor::{JobClient, JobHandle, JobResult, PipelineExecutor};
-use millstream_core::ids::{
-    AllocationId, ExecutionAttemptId, ExecutionGraphId, JobId, PartitionId, ResourceId,
-};
-use millstream_core::status::{ExecutionState, JobStatus};
+use crate::process::in_process::{InProcessChildren, Plans};
+use crate::process::job_manager::{JobManager, STANDALONE_TOKEN};
+use crate::process::task_manager::start_task_executor;
+use crate::session::{ClusterClient, SubmittedJob};
+use millstream_api::error::{Error, ErrorCode, Result};
+use millstream_api::executor::{JobClient, PipelineExecutor};
+use millstream_core::config::{Configuration, catalog};
+use millstream_core::ids::{JobId, ResourceId};
 use millstream_operator::plan::Plan;
-use millstream_rpc::protocol::deployment::*;
-use millstream_rpc::protocol::job_link::{FromJobProcess, ToJobProcess};
-use millstream_task::host::TaskHost;
+use millstream_rpc::protocol::EndpointName;
+use millstream_rpc::shell::RpcSystem;
+use millstream_rpc::shell::system::random_u128;
+use millstream_taskmanager::config::{Leader, TaskExecutorConfig};
 use std::collections::BTreeMap;
-use std::sync::{Arc, mpsc};
-use std::time::Instant;
+use std::sync::{Arc, OnceLock};
+use tokio::runtime::Runtime;
+
+/// Slots of the embedded worker unless configured: a slot costs nothing until a task runs in it.
+const SLOTS: u32 = 256;
+
+/// Threads of the runtime that carries messages; data has threads of its own.
+const RUNTIME_THREADS: usize = 1;
 
 /// Runs plans in this process.
-pub struct LocalExecutor;
-
-struct Local {
-    host: Option<TaskHost>,
-    events: mpsc::Receiver<FromJobProcess>,
-    plan: Arc<Plan>,
-    left: usize,
-    started: Instant,
+#[derive(Default)]
+pub struct EmbeddedExecutor {
+    configuration: Configuration,
+    cluster: OnceLock<Arc<MiniCluster>>,
 }
 
-impl PipelineExecutor for LocalExecutor {
-    fn submit(
-        &self,
-        plan: Plan,
-        _plan_values: &BTreeMap<String, Vec<u8>>,
-    ) -> millstream_api::Result<JobClient> {
-        let plan = Arc::new(plan);
-        let (send, events) = mpsc::channel();
-        let send = std::sync::Mutex::new(send);
-        let host = TaskHost::new(
-            plan.clone(),
-            ResourceId("local".into()),
-            Default::default(),
-            Default::default(),
-            Arc::new(move |event| drop(send.lock().unwrap().send(event))),
-        );
-        let graph = ExecutionGraphId(1);
-        let attempt = |vertex: usize, subtask| ExecutionAttemptId {
-            graph,
-            vertex: plan.graph.vertices[vertex].id,
-            subtask,
-            attempt: 0,
+impl EmbeddedExecutor {
+    /// Jobs run in a cluster of this process that reads this configuration.
+    pub fn new(configuration: Configuration) -> Self {
+        Self { configuration, cluster: OnceLock::new() }
+    }
+
+    fn cluster(&self) -> Result<Arc<MiniCluster>> {
+        if let Some(cluster) = self.cluster.get() {
+            return Ok(cluster.clone());
+        }
+        let cluster = Arc::new(MiniCluster::start(&self.configuration)?);
+        Ok(self.cluster.get_or_init(|| cluster).clone())
+    }
+}
+
+impl PipelineExecutor for EmbeddedExecutor {
+    fn submit(&self, plan: Plan, _values: &BTreeMap<String, Vec<u8>>) -> Result<JobClient> {
+        for warning in &plan.warnings {
+            eprintln!("warning: {warning}");
+        }
+        let cluster = self.cluster()?;
+        let job = cluster.submit(plan)?;
+        Ok(JobClient::new(Box::new(job)))
+    }
+}
+
+/// A whole cluster in one process.
+pub struct MiniCluster {
+    /// Dropped last: the machines run on it.
+    runtime: Runtime,
+    rpc: RpcSystem,
+    plans: Plans,
+    job_manager: JobManager,
+}
+
+impl MiniCluster {
+    /// Starts the cluster's machines.
+    pub fn start(configuration: &Configuration) -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(RUNTIME_THREADS)
+            .thread_name("millstream")
+            .enable_all()
+            .build()
+            .map_err(|error| {
+                Error::new(ErrorCode::Process, "cannot start threads").why(error.to_string())
+            })?;
+        let guard = runtime.enter();
+        let rpc = RpcSystem::local("embedded");
+        let plans = Plans::default();
+        let fatal = Arc::new(|reason: String| eprintln!("millstream: {reason}"));
+        let wrong = |error: millstream_core::config::ConfigError| {
+            Error::new(ErrorCode::Configuration, error.to_string())
         };
-        let mut left = 0;
-        for (v, vertex) in plan.graph.vertices.iter().enumerate() {
-            for subtask in 0..vertex.parallelism {
-                left += 1;
-                let me = attempt(v, subtask);
-                let partitions = plan.graph.outputs_of(v).map(|(_, edge)| {
-                    let target = &plan.graph.vertices[edge.target];
-                    let range =
-                        edge.ship.consumers_of(subtask, vertex.parallelism, target.parallelism);
-                    ResultPartitionDescriptor {
-                        partition: PartitionId { data_set: edge.data_set, producer: me },
-                        consumer: target.id,
-                        ship: edge.ship,
-                        exchange: edge.exchange,
-                        consumer_parallelism: target.parallelism,
-                        consumer_max_parallelism: target.max_parallelism,
-                        first_consumer: range.start,
-                        subpartitions: range.end - range.start,
-                    }
-                });
-                let gates = plan.graph.inputs_of(v).map(|(_, edge)| {
-                    let source = &plan.graph.vertices[edge.source];
-                    let range =
-                        edge.ship.producers_of(subtask, source.parallelism, vertex.parallelism);
-                    let channels = range.map(|p| {
-                        let fed = edge.ship.consumers_of(p, source.parallelism, vertex.parallelism);
-                        InputChannelDescriptor {
-                            partition: PartitionId {
-                                data_set: edge.data_set,
-                                producer: attempt(edge.source, p),
-                            },
-                            subpartition: subtask - fed.start,
-                            location: Some(PartitionLocation {
-                                resource: ResourceId("local".into()),
-                                data_address: String::new(),
-                            }),
-                        }
-                    });
-                    InputGateDescriptor {
-                        data_set: edge.data_set,
-                        ship: edge.ship,
-                        channels: channels.collect(),
-                    }
-                });
-                host.handle(ToJobProcess::Deploy(Box::new(TaskDeploymentDescriptor {
-                    job: JobId(1),
-                    attempt: me,
-                    task_name: vertex.name.clone(),
-                    allocation: AllocationId(u128::from(subtask)),
-                    parallelism: vertex.parallelism,
-                    max_parallelism: vertex.max_parallelism,
-                    partitions: partitions.collect(),
-                    gates: gates.collect(),
-                })));
-            }
-        }
-        let started = Instant::now();
-        Ok(JobClient::new(Box::new(Local {
-            host: Some(host),
-            events,
-            plan: plan.clone(),
-            left,
-            started,
-        })))
+        let job_manager =
+            JobManager::start(&rpc, configuration, String::new(), fatal.clone()).map_err(wrong)?;
+        let slots = match configuration.contains(&catalog::TASKMANAGER_SLOTS) {
+            true => configuration.get(&catalog::TASKMANAGER_SLOTS).map_err(wrong)?,
+            false => SLOTS,
+        };
+        let here = ResourceId("embedded".to_owned());
+        let address = rpc.address(EndpointName::TaskExecutor);
+        let mut base = TaskExecutorConfig::new(here.clone(), address, String::new(), slots);
+        let address = rpc.address(EndpointName::ResourceManager);
+        base.resource_manager = Some(Leader { address, token: STANDALONE_TOKEN });
+        let children = InProcessChildren::new(here, plans.clone());
+        start_task_executor(&rpc, configuration, base, children, fatal).map_err(wrong)?;
+        drop(guard);
+        Ok(Self { runtime, rpc, plans, job_manager })
+    }
+
+    /// Begins to run a plan.
+    pub fn submit(self: &Arc<Self>, mut plan: Plan) -> Result<EmbeddedJob> {
+        // Without a checkpoint a restarted job begins anew and gives its results twice: embedded
+        // jobs restart only if they are configured to.
+        plan.graph
+            .configuration
+            .entry("restart-strategy.type".to_owned())
+            .or_insert_with(|| "none".to_owned());
+        let job = JobId(random_u128());
+        let graph = plan.graph.clone();
+        self.plans.insert(job, Arc::new(plan));
+        let client = ClusterClient::new(self.rpc.clone(), self.rpc.process().to_owned());
+        let submitted = client.submit(self.runtime.handle(), job, graph)?;
+        Ok(EmbeddedJob { cluster: self.clone(), submitted })
     }
 }
 
-impl JobHandle for Local {
+impl Drop for MiniCluster {
+    fn drop(&mut self) {
+        self.job_manager.stop();
+    }
+}
+
+/// A job of this process.
+pub struct EmbeddedJob {
+    cluster: Arc<MiniCluster>,
+    submitted: SubmittedJob,
+}
+
+impl millstream_api::executor::JobHandle for EmbeddedJob {
     fn job(&self) -> JobId {
-        JobId(1)
+        self.submitted.job()
     }
 
-    fn status(&self) -> millstream_api::Result<JobStatus> {
-        Ok(JobStatus::Running)
+    fn status(&self) -> Result<millstream_core::status::JobStatus> {
+        self.submitted.status()
     }
 
-    fn cancel(&self) -> millstream_api::Result<()> {
-        Ok(())
+    fn cancel(&self) -> Result<()> {
+        self.submitted.cancel()
     }
 
-    fn wait(&mut self) -> millstream_api::Result<JobResult> {
-        let host = self.host.take().expect("waited for once");
-        let mut splits: BTreeMap<_, _> = self
-            .plan
-            .graph
-            .vertices
-            .iter()
-            .map(|v| {
-                (v.id, v.splits.clone().into_iter().collect::<std::collections::VecDeque<_>>())
-            })
-            .collect();
-        while self.left > 0 {
-            match self.events.recv().expect("the host lives") {
-                FromJobProcess::TaskState(state) => match state.state {
-                    ExecutionState::Finished => self.left -= 1,
-                    ExecutionState::Failed => {
-                        let failure = state.failure.expect("a failure says why");
-                        return Err(Error::new(ErrorCode::JobFailed, "the job has failed")
-                            .why(failure.message));
-                    }
-                    _ => (),
-                },
-                FromJobProcess::RequestNextSplit { vertex, attempt } => {
-                    let split = splits.get_mut(&vertex).and_then(|s| s.pop_front());
-                    host.handle(ToJobProcess::NextSplit { attempt, split });
-                }
-                _ => (),
-            }
-        }
-        host.handle(ToJobProcess::Dismiss);
-        host.join();
-        Ok(JobResult { job: JobId(1), runtime: self.started.elapsed() })
+    fn wait(&mut self) -> Result<millstream_api::JobResult> {
+        let result = self.submitted.wait();
+        self.cluster.plans.remove(self.submitted.job());
+        result
     }
 }

@@ -1,34 +1,50 @@
 //! Millstream: stateful stream processing in Rust, embedded or on a cluster.
+//!
+//! A job is an ordinary program: its `main` declares a graph of streams and calls `execute`. Started
+//! by hand it runs embedded, with everything in its own process; started with `millstream run` the
+//! same file runs on a cluster.
+//!
+//! ```
+//! use millstream::prelude::*;
+//! use millstream::{sink, source};
+//!
+//! fn main() -> Result<()> {
+//!     let env = Env::from_args()?;
+//!     let counts = sink::collect();
+//!     env.source("words", source::collection(["to", "be", "or", "not", "to", "be"].map(Str::new)))
+//!         .key_by_ref(|word| word)
+//!         .count()
+//!         .name("count")
+//!         .sink("counts", counts.clone());
+//!     env.execute("words")?;
+//!     assert_eq!(counts.take().last(), Some(&(Str::new("be"), 2)));
+//!     Ok(())
+//! }
+//! ```
+//!
+//! In reading order: [`prelude`]; [`entry`] (how a program learns what it was started for);
+//! [`embedded`], [`session`] (who runs its jobs); [`process`] (what clusters are put together from).
 
 #[doc(hidden)]
 pub use millstream_core as core;
 
 pub mod embedded;
+pub mod entry;
+pub mod process;
+pub mod session;
 
 pub use millstream_api as api;
 pub use millstream_connectors as connectors;
+pub use millstream_connectors::{sink, source};
 pub use millstream_core::Str;
+pub use millstream_core::record::Serde;
 
 /// What a program needs.
 pub mod prelude {
-    pub use crate::Env;
+    pub use crate::entry::{Env, EnvFromArgs};
     pub use millstream_api::{
         CombinedStream, DataStream, Error, JobClient, JobResult, KeyedStream, Result,
-        StreamExecutionEnvironment, environment::RuntimeExecutionMode,
+        RuntimeExecutionMode, StreamExecutionEnvironment,
     };
     pub use millstream_core::{Key, Record, Str};
-}
-
-/// The short name of [`millstream_api::StreamExecutionEnvironment`].
-pub type Env = millstream_api::StreamExecutionEnvironment;
-
-/// An environment from the process's arguments and launch mode.
-pub fn env_from_args() -> millstream_api::Result<Env> {
-    let args = millstream_api::args::Args::parse(std::env::args().skip(1))?;
-    Ok(Env::with_executor(
-        args,
-        Default::default(),
-        Default::default(),
-        Box::new(embedded::LocalExecutor),
-    ))
 }

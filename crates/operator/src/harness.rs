@@ -39,7 +39,7 @@ impl<A: Record, B: Record, O: Operator> OperatorHarness<A, B, O> {
     /// Sends the records as one batch and lets the operator run until it has taken them all.
     pub fn push(&mut self, records: impl IntoIterator<Item = A>) -> Result<(), OperatorError> {
         cast::<A>(self.input.as_mut()).items.extend(records);
-        self.run(|operator, input, out, room| operator.process(input, out, room))
+        self.run(O::process)
     }
 
     /// Sends records of a keyed stream: with the hashes of their keys.
@@ -51,7 +51,7 @@ impl<A: Record, B: Record, O: Operator> OperatorHarness<A, B, O> {
         let batch = cast::<A>(self.input.as_mut());
         batch.items.extend(records);
         batch.hashes.extend(batch.items.iter().map(|record| key(record).hash64()));
-        self.run(|operator, input, out, room| operator.process(input, out, room))
+        self.run(O::process)
     }
 
     /// Asks for what the operator holds back.

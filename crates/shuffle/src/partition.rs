@@ -198,7 +198,8 @@ impl PartitionWriter {
     /// Whether every queue takes one more batch. If not, the producer's thread is woken when one does.
     pub fn has_room(&self) -> bool {
         // Every queue is asked, not only up to the first full one: each has to know that we wait.
-        self.shared.subpartitions.iter().fold(true, |all, queue| queue.has_room() && all)
+        let full = self.shared.subpartitions.iter().filter(|queue| !queue.has_room());
+        full.count() == 0
     }
 
     /// Routes the batch and sends what became full. Only after [`PartitionWriter::has_room`].

@@ -159,9 +159,9 @@ impl TaskHost {
     }
 
     /// Waits for all slots, which must have been dismissed.
-    pub fn join(self) {
-        let state = self.state.into_inner().expect("no user code runs under this lock");
-        for slot in state.slots.into_values() {
+    pub fn join(&self) {
+        let slots = std::mem::take(&mut lock(&self.state).slots);
+        for slot in slots.into_values() {
             slot.join();
         }
     }

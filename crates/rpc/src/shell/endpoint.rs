@@ -81,6 +81,11 @@ where
         }
     }
 
+    /// Waits until the machine has stopped.
+    pub async fn stopped(&self) {
+        self.inbox.closed().await;
+    }
+
     /// Whether the machine has stopped.
     pub fn is_stopped(&self) -> bool {
         self.inbox.is_closed()

@@ -24,7 +24,7 @@ impl Outputs {
     /// Whether every queue of every partition takes one more batch.
     pub(super) fn has_room(&self) -> bool {
         // All are asked: each that is full has to know that we wait.
-        self.writers.iter().map(PartitionWriter::has_room).fold(true, |all, room| all & room)
+        self.writers.iter().filter(|writer| !writer.has_room()).count() == 0
     }
 
     /// Gives the batch to every partition and leaves it empty.
@@ -44,7 +44,7 @@ impl Outputs {
 
     /// Sends partial batches; whether none is left.
     pub(super) fn flush(&mut self) -> bool {
-        self.writers.iter_mut().map(PartitionWriter::flush).fold(true, |all, done| all & done)
+        self.writers.iter_mut().map(PartitionWriter::flush).filter(|all| !all).count() == 0
     }
 
     /// Moves what waits for credit.

@@ -1,0 +1,21 @@
+//! Where records come from.
+//!
+//! Each source is a value with builder methods, made by a function of this module:
+//! - [`collection`](fn@collection): records that the program holds;
+//! - [`generator`](fn@generator) and [`generator_with_due`]: records made from their index, at full
+//!   speed or at a rate;
+//! - [`text_files`](fn@text_files): the lines of files;
+//! - [`json_lines`](fn@json_lines): a JSON value per line of files;
+//! - [`socket_text`](fn@socket_text): the lines that a TCP server sends.
+
+mod collection;
+mod generator;
+mod json_lines;
+mod socket_text;
+mod text_files;
+
+pub use collection::{Collection, collection};
+pub use generator::{DueGenerator, Generator, generator, generator_with_due};
+pub use json_lines::{JsonLines, json_lines};
+pub use socket_text::{SocketText, socket_text};
+pub use text_files::{TextFiles, text_files};

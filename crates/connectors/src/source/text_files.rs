@@ -1,0 +1,260 @@
+//! A source of the lines of files, read in splits that subtasks ask for one by one.
+
+use crate::text::Line;
+use crate::text::block::{Block, BlockPool};
+use crate::text::lines_of_split::LinesOfSplit;
+use crate::text::split::{FileSplit, splits_of};
+use memchr::memchr_iter;
+use millstream_core::OperatorError;
+use millstream_core::job_graph::SourceSplit;
+use millstream_operator::context::TaskContext;
+use millstream_operator::source::{Poll, Source, SourceClock, SourceReader};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// The lines of files. Made by [`text_files`].
+#[derive(Clone, Debug)]
+pub struct TextFiles {
+    paths: Vec<PathBuf>,
+    split_bytes: Option<u64>,
+}
+
+/// The lines of a file, or of all files in a directory and below it, in the order of their names.
+/// Files and directories whose names begin with `.` or `_` are left out, unless named here.
+///
+/// - A line ends with a newline, which is not part of it, nor is a carriage return before that. The
+///   last line of a file needs no newline. Empty lines count.
+/// - Text is UTF-8. Each invalid sequence of bytes in a line becomes U+FFFD; a byte order mark at the
+///   begin of a file is left out.
+/// - A line of more than 64 MiB is an error.
+///
+/// Files are cut into splits of at most 64 MiB, of less (down to 4 MiB) where there would be fewer
+/// than 64; a line belongs to the split in which it begins. Splits are found once, when the job is
+/// planned: what is appended later is not read. The path has to name the same files on every
+/// machine that runs a subtask.
+///
+/// ```no_run
+/// use millstream_connectors::source::text_files;
+///
+/// let logs = text_files("/var/log/shop").and("/backup/shop.log");
+/// ```
+pub fn text_files(path: impl Into<PathBuf>) -> TextFiles {
+    TextFiles { paths: vec![path.into()], split_bytes: None }
+}
+
+impl TextFiles {
+    /// And another file or directory.
+    pub fn and(mut self, path: impl Into<PathBuf>) -> Self {
+        self.paths.push(path.into());
+        self
+    }
+
+    /// Cuts files into splits of at most so many bytes.
+    ///
+    /// # Panics
+    /// If that is 0.
+    pub fn split_bytes(self, bytes_max: u64) -> Self {
+        assert!(bytes_max > 0, "a split holds at least one byte");
+        Self { split_bytes: Some(bytes_max), ..self }
+    }
+
+    /// See [`Source::splits`].
+    pub(super) fn encoded_splits(&self) -> Result<Vec<SourceSplit>, OperatorError> {
+        let splits = splits_of(&self.paths, self.split_bytes)?;
+        Ok(splits.iter().map(FileSplit::encode).collect())
+    }
+}
+
+impl Source<Line> for TextFiles {
+    fn reader(&self, _context: &TaskContext) -> Result<Box<dyn SourceReader<Line>>, OperatorError> {
+        Ok(Box::new(Reader::default()))
+    }
+
+    fn is_bounded(&self) -> bool {
+        true
+    }
+
+    fn splits(&self) -> Result<Vec<SourceSplit>, OperatorError> {
+        self.encoded_splits()
+    }
+}
+
+/// The split that a reader of files is at.
+#[derive(Default)]
+pub(super) enum Current {
+    /// None; the next one has been asked for, or will be.
+    #[default]
+    Between,
+    /// This one.
+    Split(LinesOfSplit),
+    /// There are no more.
+    Exhausted,
+}
+
+impl Current {
+    /// See [`SourceReader::add_split`].
+    pub(super) fn add(&mut self, split: Option<SourceSplit>) -> Result<(), OperatorError> {
+        *self = match split {
+            Some(split) => Self::Split(LinesOfSplit::open(FileSplit::decode(&split)?)?),
+            None => Self::Exhausted,
+        };
+        Ok(())
+    }
+}
+
+#[derive(Default)]
+struct Reader {
+    current: Current,
+    /// Lines that have been read.
+    lines: Option<LinesOfBlock>,
+    /// Blocks whose lines have been given out.
+    pool: BlockPool,
+}
+
+impl Reader {
+    /// Reads the next block of the split. No: there is none.
+    fn read_block(&mut self, split: &mut LinesOfSplit) -> Result<bool, OperatorError> {
+        if let Some(lines) = self.lines.take() {
+            self.pool.watch(lines.block);
+        }
+        let mut block = self.pool.take();
+        let fresh = Arc::get_mut(&mut block).expect("nobody refers to a free block");
+        if fresh.refill(|bytes| split.fill(bytes))?.is_some() {
+            self.lines = Some(LinesOfBlock::new(block));
+            Ok(true)
+        } else {
+            self.pool.watch(block);
+            Ok(false)
+        }
+    }
+}
+
+impl SourceReader<Line> for Reader {
+    fn poll(
+        &mut self,
+        out: &mut Vec<Line>,
+        room: usize,
+        _clock: SourceClock,
+    ) -> Result<Poll, OperatorError> {
+        let mut room = room;
+        loop {
+            if let Some(lines) = &mut self.lines {
+                room -= lines.take(out, room);
+                if room == 0 {
+                    return Ok(Poll::More);
+                }
+            }
+            match std::mem::take(&mut self.current) {
+                Current::Between => return Ok(Poll::NeedSplit),
+                Current::Exhausted => {
+                    self.current = Current::Exhausted;
+                    return Ok(Poll::End);
+                }
+                Current::Split(mut split) => {
+                    if self.read_block(&mut split)? {
+                        self.current = Current::Split(split);
+                    }
+                }
+            }
+        }
+    }
+
+    fn add_split(&mut self, split: Option<SourceSplit>) -> Result<(), OperatorError> {
+        self.current.add(split)
+    }
+}
+
+/// The lines of a block that have not been given out.
+pub(super) struct LinesOfBlock {
+    block: Arc<Block>,
+    /// Where the next line begins.
+    next: usize,
+}
+
+impl LinesOfBlock {
+    pub(super) fn new(block: Arc<Block>) -> Self {
+        Self { block, next: 0 }
+    }
+
+    /// Appends up to so many lines; gives their number.
+    pub(super) fn take(&mut self, out: &mut Vec<Line>, count_max: usize) -> usize {
+        let (text, from) = (self.block.text.as_bytes(), self.next);
+        let before = out.len();
+        for newline in memchr_iter(b'\n', &text[from..]).take(count_max) {
+            let end = from + newline;
+            let returns = usize::from(end > self.next && text[end - 1] == b'\r');
+            out.push(Line::new(Arc::clone(&self.block), self.next, end - returns));
+            self.next = end + 1;
+        }
+        if out.len() - before < count_max && self.next < text.len() {
+            out.push(Line::new(Arc::clone(&self.block), self.next, text.len()));
+            self.next = text.len();
+        }
+        out.len() - before
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::harness::read_all;
+    use crate::scratch::Scratch;
+
+    #[track_caller]
+    fn check(content: impl AsRef<[u8]>, expected: &[&str]) {
+        let scratch = Scratch::new();
+        let path = scratch.write("text", content);
+        assert_eq!(read_all(&text_files(path), 1).expect("it is readable"), expected);
+    }
+
+    #[test]
+    fn lines_are_without_their_ends() {
+        check("", &[]);
+        check("\n", &[""]);
+        check("a", &["a"]);
+        check("a\nb", &["a", "b"]);
+        check("a\r\n\r\n\n b \nc\rd\r\n", &["a", "", "", " b ", "c\rd"]);
+        check("last\r", &["last\r"]);
+    }
+
+    #[test]
+    fn invalid_utf8_is_replaced_in_its_line_and_nowhere_else() {
+        check(b"good\nb\xFFd\ncaf\xC3\xA9", &["good", "b\u{FFFD}d", "caf\u{e9}"]);
+    }
+
+    #[test]
+    fn subtasks_share_the_splits_of_several_files() {
+        let scratch = Scratch::new();
+        let numbers = |range: std::ops::Range<u32>| {
+            range.map(|i| format!("line {i}\n")).collect::<Vec<_>>().concat()
+        };
+        scratch.write("a/1", numbers(0..1000));
+        scratch.write("a/2", numbers(1000..2000));
+        let third = scratch.write("b", numbers(2000..3000));
+        for parallelism in [1, 2, 5] {
+            for split_bytes in [100, 5000, 1 << 30] {
+                let source = text_files(scratch.path().join("a")).and(&third);
+                let mut lines: Vec<u32> = read_all(&source.split_bytes(split_bytes), parallelism)
+                    .expect("they are readable")
+                    .iter()
+                    .map(|line| line.strip_prefix("line ").expect("whole").parse().expect("whole"))
+                    .collect();
+                lines.sort_unstable();
+                assert!(lines.iter().copied().eq(0..3000), "{parallelism} {split_bytes}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_that_vanished_after_planning_is_named() {
+        let scratch = Scratch::new();
+        let path = scratch.write("gone", "a\n");
+        let source = text_files(&path);
+        let split = source.splits().expect("it is there").remove(0);
+        std::fs::remove_file(&path).expect("it is there");
+        let mut reader = Reader::default();
+        let error = reader.add_split(Some(split)).expect_err("it is gone");
+        assert!(error.message.starts_with("could not open text file `"), "{error}");
+        assert!(error.message.contains("gone`: No such file"), "{error}");
+    }
+}

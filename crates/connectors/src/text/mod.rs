@@ -1,0 +1,18 @@
+//! Text as records: lines that share blocks, the words of a line, and files read in splits.
+//!
+//! In reading order:
+//! - [`line`]: [`Line`], a slice of a shared block;
+//! - [`words`]: [`Words`], what a line falls into; [`blanks`] finds where;
+//! - [`block`]: what lines share, and how it is used again;
+//! - [`split`]: a range of a file, and how paths become ranges;
+//! - [`lines_of_split`]: the whole lines of one range, as bytes.
+
+mod blanks;
+pub(crate) mod block;
+mod line;
+pub(crate) mod lines_of_split;
+pub(crate) mod split;
+mod words;
+
+pub use line::Line;
+pub use words::Words;

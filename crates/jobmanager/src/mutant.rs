@@ -1,0 +1,70 @@
+//! Planted bugs. Each takes one protection away; the simulator must notice within 500 seeds.
+//!
+//! Without the feature `mutants` the question is a constant `false` and costs nothing. Each half
+//! of the crate keeps its own list, so that the lists grow apart.
+
+/// Mutants of the resource manager, the slot manager and the dispatcher.
+pub const CLUSTER: &[&str] = &[
+    // resource_manager
+    "skip_fencing_check_rm",
+    "forget_stale_instance_check",
+    "forget_job_master_check",
+    "leak_slot_on_lost_ack",
+    "freed_slot_is_not_rechecked",
+    // slot_manager
+    "double_grant_pending_slot",
+    "old_report_frees_pending_slot",
+    "stale_availability_frees_slot",
+    // dispatcher
+    "skip_fencing_check_dispatcher",
+    "duplicate_submit_accepted",
+    "start_before_persisted",
+    "forget_remembered_cancel",
+    "job_ends_twice",
+    "forget_waiters_at_end",
+];
+
+/// Mutants of the job master, the scheduler and the execution graph.
+pub const JOB: &[&str] = &[
+    // job_master
+    "skip_fencing_check_jm",
+    "terminal_state_twice",
+    "offer_accepted_twice_for_one_requirement",
+    "reconcile_ignores_missing",
+    // scheduler
+    "accept_unknown_attempt_update",
+    "restart_forgets_consumers",
+    "stale_restart_timer_acts",
+    // execution_graph
+    "split_handed_twice",
+];
+
+/// Every mutant of this crate.
+pub fn all() -> impl Iterator<Item = &'static str> {
+    CLUSTER.iter().chain(JOB).copied()
+}
+
+/// Whether the planted bug of this name is active.
+#[cfg(not(feature = "mutants"))]
+#[inline]
+pub(crate) const fn on(_name: &'static str) -> bool {
+    false
+}
+
+#[cfg(feature = "mutants")]
+thread_local! {
+    static ACTIVE: std::cell::Cell<Option<&'static str>> = const { std::cell::Cell::new(None) };
+}
+
+/// Whether the planted bug of this name is active on this thread.
+#[cfg(feature = "mutants")]
+pub(crate) fn on(name: &'static str) -> bool {
+    debug_assert!(all().any(|known| known == name), "unknown mutant {name}");
+    ACTIVE.get() == Some(name)
+}
+
+/// Activates one planted bug on this thread, or none.
+#[cfg(feature = "mutants")]
+pub fn set(name: Option<&'static str>) {
+    ACTIVE.set(name);
+}

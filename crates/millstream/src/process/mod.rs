@@ -1,0 +1,12 @@
+//! Processes and what they are put together from: machines, their performers, the runtime.
+//!
+//! In reading order:
+//! - [`config`]: from a configuration to what each machine wants to know;
+//! - [`job_manager`]: dispatcher, resource manager, job masters;
+//! - [`task_manager`]: the task executor over whatever runs its job processes;
+//! - [`in_process`]: job processes that are none: task hosts of this very process.
+
+pub mod config;
+pub mod in_process;
+pub mod job_manager;
+pub mod task_manager;
