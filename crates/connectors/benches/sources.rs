@@ -22,7 +22,7 @@ fn main() {
 fn numbers() {
     const COUNT: u64 = 10_000_000;
     let make = |n: u64| (n.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 44, n as i64);
-    let paced = generator(Some(COUNT), make).rate(u64::MAX / 2_000_000);
+    let paced = generator(Some(COUNT), make).rate(1 << 60);
     compare(
         COUNT as usize,
         "generated pair of numbers",

@@ -35,6 +35,33 @@ fn main() {
             }),
         ],
     );
+    let text = cyrillic(&text);
+    let file = Temporary::write("words-bench-cyrillic", &text);
+    let mut lines = Vec::new();
+    poll_all(&text_files(&file.0), |batch| lines.append(batch));
+    compare(
+        words,
+        "Cyrillic word",
+        vec![
+            Run::new("split_whitespace, &str only", || plain_unicode(&text)),
+            Run::new("Line::words into batches, lines at hand", || words_of(&lines)),
+        ],
+    );
+}
+
+/// The same words in letters of two bytes.
+fn cyrillic(text: &str) -> String {
+    let letter = |c: char| match c {
+        'a'..='z' => char::from_u32('\u{430}' as u32 + c as u32 - 'a' as u32),
+        _ => None,
+    };
+    text.chars().map(|c| letter(c).unwrap_or(c)).collect()
+}
+
+fn plain_unicode(text: &str) {
+    for word in text.split_whitespace() {
+        black_box(word);
+    }
 }
 
 fn plain(text: &str) {

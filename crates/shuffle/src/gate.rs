@@ -52,6 +52,8 @@ pub struct InputGate {
     wake: Wake,
     /// Records read so far.
     records: u64,
+    /// Bytes from other processes over channels that have ended.
+    ended_bytes: u64,
 }
 
 enum Channel {
@@ -78,7 +80,7 @@ impl InputGate {
     ) -> Self {
         let alive = channels.len();
         let channels = channels.into_iter().map(Channel::Unknown).collect();
-        Self { channels, next: 0, alive, registry, network, here, wake, records: 0 }
+        Self { channels, next: 0, alive, registry, network, here, wake, records: 0, ended_bytes: 0 }
     }
 
     /// Goes to the places of the producers that are known. Records of the type come in.
@@ -183,6 +185,9 @@ impl InputGate {
     }
 
     fn end(&mut self, index: usize) {
+        if let Channel::Remote(channel) = &self.channels[index] {
+            self.ended_bytes += channel.bytes();
+        }
         self.channels[index] = Channel::Ended;
         self.alive -= 1;
     }
@@ -217,7 +222,7 @@ impl InputGate {
             Channel::Remote(channel) => channel.bytes(),
             _ => 0,
         });
-        remote.sum()
+        self.ended_bytes + remote.sum::<u64>()
     }
 }
 

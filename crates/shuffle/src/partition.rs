@@ -8,6 +8,7 @@ use crate::batch::{AnyBatch, BoxBatch};
 use crate::element::Control;
 use crate::subpartition::Subpartition;
 use crate::sync::Arc;
+use crate::wire::view::{OversizeRecord, RemoteOutput};
 use millstream_core::ids::PartitionId;
 use millstream_core::key_group::{MaxParallelism, subtask_of_hash};
 use millstream_core::record::DecodeError;
@@ -184,6 +185,10 @@ pub struct PartitionWriter {
     target: usize,
     /// Records routed so far.
     records: u64,
+    /// For consumers in other processes: what is half sent.
+    remote: Vec<Option<RemoteOutput>>,
+    /// A record that cannot be sent: told by the next [`PartitionWriter::pump`].
+    oversize: Option<OversizeRecord>,
 }
 
 impl PartitionWriter {
@@ -192,11 +197,13 @@ impl PartitionWriter {
         let open: Vec<BoxBatch> =
             shared.subpartitions.iter().map(|_| shared.prototype.make()).collect();
         let target = open.first().map_or(1, |batch| batch.target());
-        Self { shared, router, open, target, records: 0 }
+        let remote = open.iter().map(|_| None).collect();
+        Self { shared, router, open, target, records: 0, remote, oversize: None }
     }
 
     /// Whether every queue takes one more batch. If not, the producer's thread is woken when one does.
-    pub fn has_room(&self) -> bool {
+    pub fn has_room(&mut self) -> bool {
+        self.pump_quietly();
         // Every queue is asked, not only up to the first full one: each has to know that we wait.
         let full = self.shared.subpartitions.iter().filter(|queue| !queue.has_room());
         full.count() == 0
@@ -231,12 +238,50 @@ impl PartitionWriter {
         }
     }
 
+    /// An error is told by the task's next pump.
+    fn pump_quietly(&mut self) {
+        let _ = self.pump();
+    }
+
     fn send(&mut self, consumer: usize) {
         let fresh = self.open[consumer].fresh();
         let full = std::mem::replace(&mut self.open[consumer], fresh);
         if let Some(empty) = self.shared.subpartitions[consumer].push(full) {
             self.open[consumer] = empty;
         }
+    }
+
+    /// Sends what waits for consumers in other processes, as far as their credit goes.
+    pub fn pump(&mut self) -> Result<(), OversizeRecord> {
+        for (consumer, queue) in self.shared.subpartitions.iter().enumerate() {
+            let Some(view) = queue.view() else { continue };
+            let output = &mut self.remote[consumer];
+            if !output.as_ref().is_some_and(|output| output.is_of(&view)) {
+                *output = Some(RemoteOutput::new(view));
+            }
+            if let Some(output) = output
+                && let Err(oversize) = output.pump(queue)
+            {
+                self.oversize = Some(oversize);
+            }
+        }
+        self.oversize.map_or(Ok(()), Err)
+    }
+
+    /// Whether everything has reached its consumer, or waits where the consumer reads by itself:
+    /// only then may the producer go.
+    pub fn is_drained(&self) -> bool {
+        let mut outputs = self.shared.subpartitions.iter().zip(&self.remote);
+        outputs.all(|(queue, remote)| {
+            queue.is_released()
+                || queue.is_attached()
+                || remote.as_ref().is_some_and(RemoteOutput::is_ended)
+        })
+    }
+
+    /// Bytes that went to other processes.
+    pub fn remote_bytes(&self) -> u64 {
+        self.remote.iter().flatten().map(RemoteOutput::bytes).sum()
     }
 
     /// Whether a partial batch waits to be flushed.
@@ -257,6 +302,7 @@ impl PartitionWriter {
                 all = false;
             }
         }
+        self.pump_quietly();
         all
     }
 
@@ -266,6 +312,7 @@ impl PartitionWriter {
         for queue in &self.shared.subpartitions {
             queue.push_control(Control::EndOfPartition);
         }
+        self.pump_quietly();
     }
 
     /// Records routed so far.

@@ -7,13 +7,15 @@
 //! One producer, one consumer. Both hold the lock for a push or a pop only, and no code of others
 //! runs under it. Wake-ups happen after the lock is released (see [`crate::wake`]).
 //!
-//! A consumer in another process reads through a view: [`crate::wire::server`].
+//! A consumer in another process reads through a [`View`]: the producer's thread then moves batches
+//! from here into frames.
 
 use crate::batch::BoxBatch;
 use crate::element::{Control, Element};
 use crate::sync::atomic::{AtomicBool, Ordering};
-use crate::sync::{Mutex, lock};
+use crate::sync::{Arc, Mutex, lock};
 use crate::wake::Wake;
+use crate::wire::view::View;
 use std::collections::VecDeque;
 
 /// Batches that may wait in one subpartition.
@@ -29,6 +31,8 @@ pub struct Subpartition {
     producer: Wake,
     /// The consumer has gone: what is pushed is dropped.
     released: AtomicBool,
+    /// The consumer is in another process: read without the lock before each pump.
+    viewed: AtomicBool,
 }
 
 #[derive(Default)]
@@ -39,6 +43,8 @@ struct State {
     empties: Vec<BoxBatch>,
     /// The consumer's thread: woken when the queue is no longer empty.
     consumer: Option<Wake>,
+    /// The consumer's end, if it is in another process.
+    view: Option<Arc<View>>,
     /// The producer found no room and waits for it.
     producer_waits: bool,
 }
@@ -46,7 +52,8 @@ struct State {
 impl Subpartition {
     /// An empty queue of a producer that is woken through `producer`.
     pub fn new(producer: Wake) -> Self {
-        Self { state: Mutex::default(), producer, released: AtomicBool::new(false) }
+        let (released, viewed) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { state: Mutex::default(), producer, released, viewed }
     }
 
     /// Names the thread that reads.
@@ -55,6 +62,47 @@ impl Subpartition {
         state.consumer = Some(consumer.clone());
         drop(state);
         consumer.wake();
+        // A producer that has finished waits until somebody reads.
+        self.producer.wake();
+    }
+
+    /// Lets a consumer in another process read.
+    pub fn attach_view(&self, view: Arc<View>) {
+        lock(&self.state).view = Some(view);
+        self.viewed.store(true, Ordering::SeqCst);
+        self.producer.wake();
+    }
+
+    /// The connection of a view is gone. One that has sent something cannot begin anew, and nobody
+    /// will read the rest; else the consumer may come again.
+    pub fn detach(&self, view: &Arc<View>) {
+        {
+            let mut state = lock(&self.state);
+            if !state.view.as_ref().is_some_and(|current| Arc::ptr_eq(current, view)) {
+                return;
+            }
+            if !view.has_begun() {
+                state.view = None;
+                self.viewed.store(false, Ordering::SeqCst);
+                return;
+            }
+        }
+        self.release();
+    }
+
+    /// The consumer's end, if it is in another process.
+    pub fn view(&self) -> Option<Arc<View>> {
+        if self.viewed.load(Ordering::SeqCst) { lock(&self.state).view.clone() } else { None }
+    }
+
+    /// Whether a consumer of this process reads.
+    pub fn is_attached(&self) -> bool {
+        lock(&self.state).consumer.is_some()
+    }
+
+    /// Something changed for the producer: credit has come.
+    pub fn wake_producer(&self) {
+        self.producer.wake();
     }
 
     /// Whether one more batch may be pushed. If not, the producer will be woken when it may.

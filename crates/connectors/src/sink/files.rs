@@ -288,7 +288,7 @@ mod tests {
         for _ in 0..3 {
             writer.write(&mut (0..100_000).collect()).expect("it can be written");
             writer.flush().expect("it can be written");
-            assert_eq!(scratch.names(), [".part-0-test-0.inprogress"]);
+            assert_eq!(scratch.names(), [".part-0-test_0.inprogress"]);
         }
         writer.finish().expect("it can be written");
         assert_eq!(scratch.names(), ["part-0"]);
@@ -315,9 +315,10 @@ mod tests {
     fn what_a_killed_attempt_left_is_removed_by_the_next_one() {
         let scratch = Scratch::new();
         scratch.write(".part-0-earlier.inprogress", "half");
-        scratch.write(".part-01-earlier.inprogress", "another's");
+        let others = [".part-0-x-earlier.inprogress", ".part-01-earlier.inprogress"];
+        others.map(|other| scratch.write(other, "half"));
         write_all(&text_files(scratch.path()), ["whole"]).expect("it can be written");
-        assert_eq!(scratch.names(), [".part-01-earlier.inprogress", "part-0"]);
+        assert_eq!(scratch.names(), [others[0], others[1], "part-0"]);
     }
 
     #[test]

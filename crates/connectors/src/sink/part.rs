@@ -39,7 +39,7 @@ impl Part {
     ) -> Result<Self, OperatorError> {
         let prefix = format!(".{name}-");
         remove_leftovers(directory, &prefix)?;
-        let execution = execution.replace(|c: char| !c.is_ascii_alphanumeric() && c != '-', "_");
+        let execution = execution.replace(|c: char| !c.is_ascii_alphanumeric(), "_");
         let temporary = directory.join(format!("{prefix}{execution}{TEMPORARY}"));
         let file = File::create_new(&temporary)
             .map_err(|error| file_failure("create file", &temporary, &error))?;
@@ -133,7 +133,9 @@ pub(super) fn names_in(directory: &Path) -> Result<Vec<String>, OperatorError> {
 /// Removes what killed attempts at this part left behind.
 fn remove_leftovers(directory: &Path, prefix: &str) -> Result<(), OperatorError> {
     for name in names_in(directory)? {
-        if name.starts_with(prefix) && name.ends_with(TEMPORARY) {
+        let execution = name.strip_prefix(prefix).and_then(|name| name.strip_suffix(TEMPORARY));
+        // With a `-` in it, it is the end of another part's name.
+        if execution.is_some_and(|execution| !execution.contains('-')) {
             remove_file(&directory.join(name))?;
         }
     }

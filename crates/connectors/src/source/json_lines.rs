@@ -1,6 +1,7 @@
 //! A source of JSON values, one per line of files.
 
-use super::text_files::{Current, TextFiles, text_files};
+use super::current_split::CurrentSplit;
+use super::text_files::{TextFiles, text_files};
 use crate::text::block::BLOCK_BYTES;
 use crate::text::lines_of_split::LinesOfSplit;
 use memchr::memchr;
@@ -71,7 +72,7 @@ impl<T: DeserializeOwned + 'static> Source<T> for JsonLines<T> {
 
 #[derive(Default)]
 struct Reader {
-    current: Current,
+    current: CurrentSplit,
     lines: Lines,
 }
 
@@ -108,16 +109,18 @@ impl<T: DeserializeOwned> SourceReader<T> for Reader {
         let full = out.len() + room;
         loop {
             let path = match &self.current {
-                Current::Between => return Ok(Poll::NeedSplit),
-                Current::Exhausted => return Ok(Poll::End),
-                Current::Split(split) => split.path(),
+                CurrentSplit::Between => return Ok(Poll::NeedSplit),
+                CurrentSplit::Exhausted => return Ok(Poll::End),
+                CurrentSplit::Split(split) => split.path(),
             };
             if self.lines.parse(out, full, path)? {
                 return Ok(Poll::More);
             }
-            let Current::Split(split) = &mut self.current else { unreachable!("checked above") };
+            let CurrentSplit::Split(split) = &mut self.current else {
+                unreachable!("checked above")
+            };
             if !self.lines.refill(split)? {
-                self.current = Current::Between;
+                self.current = CurrentSplit::Between;
             }
         }
     }

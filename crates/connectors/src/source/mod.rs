@@ -9,6 +9,7 @@
 //! - [`socket_text`](fn@socket_text): the lines that a TCP server sends.
 
 mod collection;
+mod current_split;
 mod generator;
 mod json_lines;
 mod socket_text;

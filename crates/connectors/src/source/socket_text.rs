@@ -4,11 +4,11 @@
 //! task is woken for each. A full queue makes the thread wait, and through TCP the server. Dropping
 //! the reader shuts the connection down, which ends the thread.
 
-use super::text_files::LinesOfBlock;
 use crate::connect::connect;
 use crate::failure::failure;
 use crate::text::Line;
 use crate::text::block::{Block, text_of};
+use crate::text::lines_of_block::LinesOfBlock;
 use memchr::memrchr;
 use millstream_core::OperatorError;
 use millstream_operator::context::TaskContext;

@@ -1,10 +1,11 @@
 //! A source of the lines of files, read in splits that subtasks ask for one by one.
 
+use super::current_split::CurrentSplit;
 use crate::text::Line;
-use crate::text::block::{Block, BlockPool};
+use crate::text::block::BlockPool;
+use crate::text::lines_of_block::LinesOfBlock;
 use crate::text::lines_of_split::LinesOfSplit;
 use crate::text::split::{FileSplit, splits_of};
-use memchr::memchr_iter;
 use millstream_core::OperatorError;
 use millstream_core::job_graph::SourceSplit;
 use millstream_operator::context::TaskContext;
@@ -79,32 +80,9 @@ impl Source<Line> for TextFiles {
     }
 }
 
-/// The split that a reader of files is at.
-#[derive(Default)]
-pub(super) enum Current {
-    /// None; the next one has been asked for, or will be.
-    #[default]
-    Between,
-    /// This one.
-    Split(LinesOfSplit),
-    /// There are no more.
-    Exhausted,
-}
-
-impl Current {
-    /// See [`SourceReader::add_split`].
-    pub(super) fn add(&mut self, split: Option<SourceSplit>) -> Result<(), OperatorError> {
-        *self = match split {
-            Some(split) => Self::Split(LinesOfSplit::open(FileSplit::decode(&split)?)?),
-            None => Self::Exhausted,
-        };
-        Ok(())
-    }
-}
-
 #[derive(Default)]
 struct Reader {
-    current: Current,
+    current: CurrentSplit,
     /// Lines that have been read.
     lines: Option<LinesOfBlock>,
     /// Blocks whose lines have been given out.
@@ -115,7 +93,7 @@ impl Reader {
     /// Reads the next block of the split. No: there is none.
     fn read_block(&mut self, split: &mut LinesOfSplit) -> Result<bool, OperatorError> {
         if let Some(lines) = self.lines.take() {
-            self.pool.watch(lines.block);
+            self.pool.watch(lines.into_block());
         }
         let mut block = self.pool.take();
         let fresh = Arc::get_mut(&mut block).expect("nobody refers to a free block");
@@ -145,14 +123,14 @@ impl SourceReader<Line> for Reader {
                 }
             }
             match std::mem::take(&mut self.current) {
-                Current::Between => return Ok(Poll::NeedSplit),
-                Current::Exhausted => {
-                    self.current = Current::Exhausted;
+                CurrentSplit::Between => return Ok(Poll::NeedSplit),
+                CurrentSplit::Exhausted => {
+                    self.current = CurrentSplit::Exhausted;
                     return Ok(Poll::End);
                 }
-                Current::Split(mut split) => {
+                CurrentSplit::Split(mut split) => {
                     if self.read_block(&mut split)? {
-                        self.current = Current::Split(split);
+                        self.current = CurrentSplit::Split(split);
                     }
                 }
             }
@@ -161,36 +139,6 @@ impl SourceReader<Line> for Reader {
 
     fn add_split(&mut self, split: Option<SourceSplit>) -> Result<(), OperatorError> {
         self.current.add(split)
-    }
-}
-
-/// The lines of a block that have not been given out.
-pub(super) struct LinesOfBlock {
-    block: Arc<Block>,
-    /// Where the next line begins.
-    next: usize,
-}
-
-impl LinesOfBlock {
-    pub(super) fn new(block: Arc<Block>) -> Self {
-        Self { block, next: 0 }
-    }
-
-    /// Appends up to so many lines; gives their number.
-    pub(super) fn take(&mut self, out: &mut Vec<Line>, count_max: usize) -> usize {
-        let (text, from) = (self.block.text.as_bytes(), self.next);
-        let before = out.len();
-        for newline in memchr_iter(b'\n', &text[from..]).take(count_max) {
-            let end = from + newline;
-            let returns = usize::from(end > self.next && text[end - 1] == b'\r');
-            out.push(Line::new(Arc::clone(&self.block), self.next, end - returns));
-            self.next = end + 1;
-        }
-        if out.len() - before < count_max && self.next < text.len() {
-            out.push(Line::new(Arc::clone(&self.block), self.next, text.len()));
-            self.next = text.len();
-        }
-        out.len() - before
     }
 }
 

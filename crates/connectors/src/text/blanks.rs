@@ -71,14 +71,20 @@ fn gather(flags: [u8; WINDOW]) -> u64 {
     u64::from_le_bytes(bits)
 }
 
-/// The bits of the white space beyond ASCII that begins at one of the set bits of `wide`. `text`
-/// begins with the window. A character may reach beyond the window: so 128 bits.
+/// The bits of the white space beyond ASCII that begins in the window with which `text` begins, at
+/// one of the bits of `within`. A character may reach beyond the window: so 128 bits.
 #[cold]
-pub(super) fn wide_blanks(text: &[u8], mut wide: u64) -> u128 {
+pub(super) fn wide_blanks(text: &[u8], within: u64) -> u128 {
+    let mut window = [0; WINDOW];
+    let there = text.len().min(WINDOW);
+    window[..there].copy_from_slice(&text[..there]);
+    // What `blank_at` knows begins with C2, E1, E2 or E3.
+    let is_candidate = |byte: u8| (byte == 0xC2) | (byte.wrapping_sub(0xE1) < 3);
+    let mut candidates = within & gather(window.map(|byte| u8::from(is_candidate(byte))));
     let mut blanks = 0;
-    while wide != 0 {
-        let at = wide.trailing_zeros();
-        wide &= wide - 1;
+    while candidates != 0 {
+        let at = candidates.trailing_zeros();
+        candidates &= candidates - 1;
         blanks |= u128::from(blank_at(&text[at as usize..])) << at;
     }
     blanks
@@ -126,6 +132,7 @@ mod tests {
             let text = character.encode_utf8(&mut bytes);
             let expected = if character.is_whitespace() { (1 << text.len()) - 1 } else { 0 };
             assert_eq!(blank_at(text.as_bytes()), expected, "{character:?}");
+            assert_eq!(wide_blanks(text.as_bytes(), 1), expected.into(), "{character:?}");
         }
     }
 }

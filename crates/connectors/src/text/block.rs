@@ -22,8 +22,13 @@ pub(crate) struct Block {
 
 impl Block {
     /// A block that holds this text alone.
+    ///
+    /// # Panics
+    /// If it is 4 GiB or longer: places in a block have 32 bits.
     pub(crate) fn of(text: impl Into<String>) -> Arc<Self> {
-        Arc::new(Self { text: text.into() })
+        let text = text.into();
+        assert!(u32::try_from(text.len()).is_ok(), "a text of {} bytes is no line", text.len());
+        Arc::new(Self { text })
     }
 
     /// Lets `fill` replace the bytes; they become text again as [`text_of`] says.

@@ -3,7 +3,8 @@
 use super::block::Block;
 use super::words::Words;
 use millstream_core::DecodeError;
-use millstream_core::record::{Input, Output, Record, Schema};
+use millstream_core::hash::xxh3_64;
+use millstream_core::record::{Input, Output, Record, Schema, SliceOutput};
 use std::borrow::Borrow;
 use std::cmp::Ordering;
 use std::fmt;
@@ -78,6 +79,21 @@ impl Record for Line {
     #[inline]
     fn decode(input: &mut Input<'_>) -> Result<Self, DecodeError> {
         String::decode(input).map(Line::from)
+    }
+
+    /// Without an allocation for a line of ordinary length.
+    #[inline]
+    fn hash64(&self) -> u64 {
+        const SHORT: usize = 127;
+        let mut row = [0; 1 + SHORT];
+        if self.len() <= SHORT {
+            self.encode(&mut SliceOutput::new(&mut row));
+            xxh3_64(&row[..1 + self.len()])
+        } else {
+            let mut row = Vec::with_capacity(self.len() + 4);
+            self.encode(&mut row);
+            xxh3_64(&row)
+        }
     }
 }
 
@@ -201,7 +217,8 @@ mod tests {
 
     #[test]
     fn the_row_of_a_line_is_that_of_the_same_string() {
-        for text in ["", "short", "caf\u{e9}", &"long ".repeat(100)] {
+        let texts = [126, 127, 128, 300].map(|len| "x".repeat(len));
+        for text in ["", "short", "caf\u{e9}"].into_iter().chain(texts.iter().map(String::as_str)) {
             let (mut row, mut expected) = (Vec::new(), Vec::new());
             let line = Line::new(Block::of(format!("x{text}y")), 1, 1 + text.len());
             line.encode(&mut row);

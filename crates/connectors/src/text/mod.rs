@@ -4,12 +4,14 @@
 //! - [`line`]: [`Line`], a slice of a shared block;
 //! - [`words`]: [`Words`], what a line falls into; [`blanks`] finds where;
 //! - [`block`]: what lines share, and how it is used again;
+//! - [`lines_of_block`]: cuts a block into lines;
 //! - [`split`]: a range of a file, and how paths become ranges;
 //! - [`lines_of_split`]: the whole lines of one range, as bytes.
 
 mod blanks;
 pub(crate) mod block;
 mod line;
+pub(crate) mod lines_of_block;
 pub(crate) mod lines_of_split;
 pub(crate) mod split;
 mod words;

@@ -4,7 +4,7 @@
 //! changes a word begins or ends. So the loop over words takes bits, and neither its branches nor
 //! its time depend on how long words are.
 
-use super::blanks::{WINDOW, masks, wide_blanks};
+use super::blanks::{Masks, WINDOW, masks, wide_blanks};
 use super::block::Block;
 use super::line::Line;
 use millstream_core::Str;
@@ -41,16 +41,16 @@ impl Words {
             return false;
         }
         let text = &self.block.text.as_bytes()[self.next as usize..];
-        let found = match text.first_chunk() {
-            // The bytes after the line belong to the next one: they are masked out below.
+        let line = if left < WINDOW { (1 << left) - 1 } else { u64::MAX };
+        // The bytes after the line belong to the next one: they are masked out below.
+        let Masks { mut blank, wide } = match text.first_chunk() {
             Some(window) => masks(window),
             None => masks(&last_window(text)),
         };
-        let line = if left < WINDOW { (1 << left) - 1 } else { u64::MAX };
-        let mut blank = found.blank | u64::from(self.spill);
+        blank |= u64::from(self.spill);
         self.spill = 0;
-        if found.wide & line != 0 {
-            let blanks = wide_blanks(text, found.wide & line);
+        if wide & line != 0 {
+            let blanks = wide_blanks(text, line);
             blank |= blanks as u64;
             self.spill = (blanks >> WINDOW) as u8;
         }

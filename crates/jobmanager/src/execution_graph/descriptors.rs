@@ -1,5 +1,6 @@
 //! What a worker is told of an attempt: what it produces, what it reads and where that is.
 
+use super::vertex::Place;
 use super::{ExecutionGraph, ExecutionVertexId};
 use millstream_core::ids::{ExecutionAttemptId, PartitionId};
 use millstream_core::job_graph::JobEdge;
@@ -87,7 +88,7 @@ impl ExecutionGraph {
         InputChannelDescriptor {
             partition: PartitionId { data_set: edge.data_set, producer: self.attempt_id(source) },
             subpartition: consumer - self.consumers(edge, producer).start,
-            location: self.execution(source).place().map(|place| place.location()),
+            location: self.execution(source).place().map(Place::location),
         }
     }
 

@@ -10,7 +10,7 @@
 //! - [`regions`]: which subtasks live and die together;
 //! - [`exchange`]: who reads from whom, and whether it can be read;
 //! - [`splits`]: parts of bounded sources, each in one place;
-//! - [`descriptors`]: what a worker is told of an attempt;
+//! - `descriptors`: what a worker is told of an attempt;
 //! - [`failures`]: the last failures, for people;
 //! - `validation`, `details`, `check`: what is refused, shown and asserted.
 //!

@@ -6,8 +6,8 @@
 //! dispatcher once how the job ended.
 //!
 //! Every step has three parts: the input is handled (rooms below), what the scheduler wants is
-//! carried out until nothing is left ([`settle`](ending)), and the timers are set to what the state
-//! calls for ([`timers`]). So no room has to remember to do the other two.
+//! carried out until nothing is left (`ending`), and the timers are set to what the state calls
+//! for (`timers`). So no room has to remember to do the other two.
 //!
 //! In reading order:
 //! - [`config`]: what can be configured, where others are, the timers' names;

@@ -3,6 +3,9 @@
 //! A deadline that moved back is left alone: the timer fires, nothing is due, and it is set anew.
 //! That spares an effect per heartbeat. One that moved forward, or is not needed any more, is
 //! changed at once.
+//!
+//! A job master is one session: its timers die with it. Within it, a timer that comes too late or
+//! twice finds nothing due; only restarts have names, since an overtaken one must not act.
 
 use super::{Context, JobMaster, JobMasterTimer, moment};
 use millstream_core::time::Mono;

@@ -136,7 +136,8 @@ impl JobMaster {
         cause: &str,
     ) {
         if self.workers.get(resource).is_some() {
-            self.forget_worker(cx, resource, &format!("it has left: {cause}"));
+            // The news may be the resource manager's, and the worker alive.
+            self.lose_worker(cx, resource, &format!("it has left: {cause}"));
         } else {
             self.counters.strangers += 1;
         }

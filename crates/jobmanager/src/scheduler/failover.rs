@@ -43,7 +43,8 @@ impl Failure {
 
     /// What a task told of its end.
     pub fn of_task(failure: &TaskFailure) -> Self {
-        let own = failure.kind == TaskFailureKind::Recoverable;
+        // A lost partition is no bug of the reader, whatever its fingerprint.
+        let own = failure.kind == TaskFailureKind::Recoverable && failure.fingerprint != 0;
         Self {
             message: failure.message.clone(),
             kind: failure.kind,

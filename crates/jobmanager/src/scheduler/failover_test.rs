@@ -328,3 +328,13 @@ fn a_batch_consumer_that_waits_for_its_producer_again_holds_no_slot() {
     rig.report("finish b0");
     assert!(rig.scheduler.is_finished());
 }
+
+#[test]
+fn a_failure_without_fingerprint_is_no_repetition() {
+    let mut rig = Rig::new("a:1", &[FIXED, MANY], 9);
+    for _ in 0..5 {
+        rig.fail("a0", 0);
+        rig.pass(1_000);
+    }
+    assert_eq!(rig.scheduler.doom(), None);
+}

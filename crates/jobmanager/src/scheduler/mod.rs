@@ -43,6 +43,7 @@ use crate::execution_graph::ExecutionGraph;
 use crate::execution_graph::regions::RegionId;
 use millstream_core::ids::{AllocationId, ExecutionAttemptId, ExecutionGraphId};
 use millstream_core::job_graph::RuntimeMode;
+use millstream_core::status::ExecutionState;
 use millstream_core::time::{Mono, Timestamp};
 use millstream_rpc::protocol::details::FailureDetails;
 use options::{FailoverStrategy, Options};
@@ -168,15 +169,14 @@ impl Scheduler {
 
     /// All subtasks have done their work, and none has to do it again.
     pub fn is_finished(&self) -> bool {
-        use millstream_core::status::ExecutionState::Finished;
         let mut states = self.graph.executions().map(|(_, e)| e.state());
-        self.restarts.is_empty() && states.all(|state| state == Finished)
+        self.restarts.is_empty() && states.all(|state| state == ExecutionState::Finished)
     }
 
     /// No subtask is on a worker, or will be without a further decision.
     pub fn is_over(&self) -> bool {
         let mut states = self.graph.executions().map(|(_, e)| e.state());
-        states.all(|state| state.is_terminal())
+        states.all(ExecutionState::is_terminal)
     }
 
     /// Takes what the job master must do.

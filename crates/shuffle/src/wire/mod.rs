@@ -1,45 +1,28 @@
 //! Exchanges between processes: frames, credit and connections.
+//!
+//! The consumer's process dials the data port of the producer's worker and asks for subpartitions;
+//! one connection carries all channels between the two processes in that direction. Data threads
+//! encode and decode; two threads per connection only move bytes. A producer sends a data frame only
+//! against credit, so what is under way per channel is bounded, and a full consumer holds back the
+//! producer and nobody else.
+//!
+//! In reading order:
+//! - [`frame`]: what crosses a connection;
+//! - [`preface`]: the clear 32 bytes that tell a worker which job process is meant;
+//! - [`outbox`]: frames on their way to the writer thread;
+//! - [`view`]: a subpartition as a consumer in another process sees it;
+//! - [`server`]: the producers' end of a connection;
+//! - [`client`]: the consumers' end;
+//! - [`network`]: all connections of a process.
 
-use crate::batch::BoxBatch;
-use crate::gate::{PartitionUnavailable, Polled};
-use crate::wake::Wake;
-use millstream_core::ids::PartitionId;
+pub mod client;
+pub mod frame;
+pub mod network;
+pub mod outbox;
+pub mod preface;
+pub mod server;
+pub mod view;
 
-/// The connections of one process to the others of its job. Cheap to clone.
-#[derive(Clone, Default)]
-pub struct Network;
-
-impl Network {
-    /// Asks the process behind the data port for a subpartition. Never waits: connecting goes on elsewhere.
-    pub fn subscribe(
-        &self,
-        _address: &str,
-        partition: PartitionId,
-        _subpartition: u32,
-        _wake: Wake,
-    ) -> RemoteChannel {
-        RemoteChannel { partition }
-    }
-}
-
-/// The consumer's end of a queue in another process.
-pub struct RemoteChannel {
-    partition: PartitionId,
-}
-
-impl RemoteChannel {
-    /// Fills the buffer, which is empty, with the next batch.
-    pub fn poll(&mut self, _buffer: &mut BoxBatch) -> Result<Polled, PartitionUnavailable> {
-        Err(PartitionUnavailable { partition: self.partition, reason: "no network".to_owned() })
-    }
-
-    /// Whether nothing waits to be read.
-    pub fn is_empty(&self) -> bool {
-        true
-    }
-
-    /// Bytes that came in.
-    pub fn bytes(&self) -> u64 {
-        0
-    }
-}
+pub use client::RemoteChannel;
+pub use network::{Network, NetworkConfig};
+pub use preface::Preface;

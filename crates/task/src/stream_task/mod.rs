@@ -98,7 +98,7 @@ impl StreamTask {
 
     /// Takes one turn.
     pub fn step(&mut self, now: Instant) -> Result<Step, TaskError> {
-        self.outputs.pump();
+        self.outputs.pump()?;
         for made in 0..MOVES_MAX {
             match self.make_move(now)? {
                 Step::Progress if self.phase == Phase::Finished => return Ok(Step::Finished),

@@ -1,5 +1,7 @@
 //! Where a task's records go: one partition per outgoing edge, each gets all of them.
 
+use crate::failure::TaskError;
+use millstream_core::OperatorError;
 use millstream_shuffle::batch::BoxBatch;
 use millstream_shuffle::partition::PartitionWriter;
 use millstream_shuffle::registry::PartitionRegistry;
@@ -22,9 +24,9 @@ impl Outputs {
     }
 
     /// Whether every queue of every partition takes one more batch.
-    pub(super) fn has_room(&self) -> bool {
+    pub(super) fn has_room(&mut self) -> bool {
         // All are asked: each that is full has to know that we wait.
-        self.writers.iter().filter(|writer| !writer.has_room()).count() == 0
+        self.writers.iter_mut().map(PartitionWriter::has_room).filter(|room| !room).count() == 0
     }
 
     /// Gives the batch to every partition and leaves it empty.
@@ -47,10 +49,18 @@ impl Outputs {
         self.writers.iter_mut().map(PartitionWriter::flush).filter(|all| !all).count() == 0
     }
 
-    /// Moves what waits for credit.
-    pub(super) fn pump(&mut self) {}
+    /// Sends what waits for credit of consumers in other processes.
+    pub(super) fn pump(&mut self) -> Result<(), TaskError> {
+        for writer in &mut self.writers {
+            writer.pump().map_err(|oversize| TaskError::Operator {
+                label: None,
+                error: OperatorError::new(oversize.to_string()),
+            })?;
+        }
+        Ok(())
+    }
 
-    /// Flushes and says that nothing will follow; whether that is done.
+    /// Flushes and says that nothing will follow; whether all of it is where it is read.
     pub(super) fn end(&mut self) -> bool {
         if !self.flush() {
             return false;
@@ -59,12 +69,13 @@ impl Outputs {
             self.ended = true;
             self.writers.iter_mut().for_each(PartitionWriter::finish);
         }
-        true
+        self.writers.iter().all(PartitionWriter::is_drained)
     }
 
     /// Records written, and bytes that went to other processes.
     pub(super) fn counts(&self) -> (u64, u64) {
-        (self.writers.iter().map(PartitionWriter::records).max().unwrap_or(0), 0)
+        let records = self.writers.iter().map(PartitionWriter::records).max().unwrap_or(0);
+        (records, self.writers.iter().map(PartitionWriter::remote_bytes).sum())
     }
 }
 
