@@ -9,9 +9,10 @@ use crate::process::task_manager::start_task_executor;
 use crate::session::{ClusterClient, SubmittedJob};
 use millstream_api::error::{Error, ErrorCode, Result};
 use millstream_api::executor::{JobClient, PipelineExecutor};
-use millstream_core::config::{Configuration, catalog};
+use millstream_core::config::{ConfigError, Configuration, catalog};
 use millstream_core::ids::{JobId, ResourceId};
 use millstream_operator::plan::Plan;
+use millstream_rest::{Port, RestConfig, RestServer};
 use millstream_rpc::protocol::EndpointName;
 use millstream_rpc::shell::RpcSystem;
 use millstream_rpc::shell::system::random_u128;
@@ -66,6 +67,8 @@ pub struct MiniCluster {
     rpc: RpcSystem,
     plans: Plans,
     job_manager: JobManager,
+    /// For people who watch; nothing if no port is free.
+    rest: Option<RestServer>,
 }
 
 impl MiniCluster {
@@ -83,11 +86,9 @@ impl MiniCluster {
         let rpc = RpcSystem::local("embedded");
         let plans = Plans::default();
         let fatal = Arc::new(|reason: String| eprintln!("millstream: {reason}"));
-        let wrong = |error: millstream_core::config::ConfigError| {
-            Error::new(ErrorCode::Configuration, error.to_string())
-        };
+        let wrong = |error: ConfigError| Error::new(ErrorCode::Configuration, error.to_string());
         let job_manager =
-            JobManager::start(&rpc, configuration, String::new(), fatal.clone()).map_err(wrong)?;
+            JobManager::start(&rpc, configuration, None, fatal.clone()).map_err(wrong)?;
         let slots = match configuration.contains(&catalog::TASKMANAGER_SLOTS) {
             true => configuration.get(&catalog::TASKMANAGER_SLOTS).map_err(wrong)?,
             false => SLOTS,
@@ -100,7 +101,8 @@ impl MiniCluster {
         let children = InProcessChildren::new(here, plans.clone());
         start_task_executor(&rpc, configuration, base, children, fatal).map_err(wrong)?;
         drop(guard);
-        Ok(Self { runtime, rpc, plans, job_manager })
+        let rest = runtime.block_on(start_rest(configuration, &rpc)).map_err(wrong)?;
+        Ok(Self { runtime, rpc, plans, job_manager, rest })
     }
 
     /// Begins to run a plan.
@@ -118,6 +120,23 @@ impl MiniCluster {
         let submitted = client.submit(self.runtime.handle(), job, graph)?;
         Ok(EmbeddedJob { cluster: self.clone(), submitted })
     }
+}
+
+/// REST to look at: on the first free port from the configured one. A process without a free port
+/// does its work all the same.
+async fn start_rest(
+    configuration: &Configuration,
+    rpc: &RpcSystem,
+) -> std::result::Result<Option<RestServer>, ConfigError> {
+    let mut config = RestConfig::from_configuration(configuration)?;
+    config.port = Port::FirstFreeFrom(configuration.get(&catalog::REST_PORT)?);
+    config.read_only = true;
+    config.log = Arc::new(|_| ());
+    let process = rpc.process().to_owned();
+    let shown = configuration.clone();
+    let started =
+        RestServer::start(config, rpc.clone(), process, STANDALONE_TOKEN, shown, None).await;
+    Ok(started.ok())
 }
 
 impl Drop for MiniCluster {
@@ -143,6 +162,10 @@ impl millstream_api::executor::JobHandle for EmbeddedJob {
 
     fn cancel(&self) -> Result<()> {
         self.submitted.cancel()
+    }
+
+    fn web_interface(&self) -> Option<String> {
+        self.cluster.rest.as_ref().map(|rest| format!("http://{}", rest.address()))
     }
 
     fn wait(&mut self) -> Result<millstream_api::JobResult> {

@@ -1,8 +1,12 @@
 //! How a program learns what it was started for: its arguments and its launch mode.
 
 use crate::embedded::EmbeddedExecutor;
+use crate::job_process::JobProcessExecutor;
+use crate::launch::{self, Launch, launch, variable};
+use crate::planning::PlanningExecutor;
+use crate::submission::SessionExecutor;
 use millstream_api::args::Args;
-use millstream_api::{Result, StreamExecutionEnvironment};
+use millstream_api::{PipelineExecutor, Result, StreamExecutionEnvironment};
 use millstream_core::config::Configuration;
 use std::collections::BTreeMap;
 
@@ -14,17 +18,54 @@ pub trait EnvFromArgs: Sized {
     /// An environment from the process's arguments (`--name value`, `--parallelism P`,
     /// `-D key=value`) and its launch mode.
     fn from_args() -> Result<Self>;
+
+    /// The same for a program that reads its arguments itself.
+    fn with_arguments(args: Args) -> Result<Self>;
 }
 
 impl EnvFromArgs for Env {
     fn from_args() -> Result<Self> {
-        let args = Args::parse(std::env::args().skip(1))?;
-        let mut configuration = Configuration(args.configuration().clone());
-        configuration.0.entry("parallelism.default".to_owned()).or_insert_with(cores);
-        let defaults = configuration.0.clone();
-        let executor = Box::new(EmbeddedExecutor::new(configuration));
-        Ok(Env::with_executor(args, defaults, BTreeMap::new(), executor))
+        Self::with_arguments(Args::parse(std::env::args().skip(1))?)
     }
+
+    fn with_arguments(args: Args) -> Result<Self> {
+        let mut configuration = submitted_configuration();
+        configuration.extend(args.configuration().clone());
+        let executor: Box<dyn PipelineExecutor> = match launch()? {
+            Launch::Embedded => {
+                configuration.entry("parallelism.default".to_owned()).or_insert_with(cores);
+                Box::new(EmbeddedExecutor::new(Configuration(configuration.clone())))
+            }
+            Launch::Session { job_manager, blob_server, detached } => {
+                Box::new(SessionExecutor::new(job_manager, blob_server, detached)?)
+            }
+            Launch::Plan { file } => Box::new(PlanningExecutor { file }),
+            Launch::JobProcess => {
+                let executor = JobProcessExecutor::connect()?;
+                let configuration = executor.configuration().clone();
+                let plan_values = executor.plan_values();
+                return Ok(Env::with_executor(
+                    args,
+                    configuration,
+                    plan_values,
+                    Box::new(executor),
+                ));
+            }
+        };
+        Ok(Env::with_executor(args, configuration, BTreeMap::new(), executor))
+    }
+}
+
+/// What the command line of the CLI set for the job.
+fn submitted_configuration() -> BTreeMap<String, String> {
+    let definitions = variable(launch::DEFINITIONS).unwrap_or_default();
+    let pairs = definitions.lines().filter_map(|line| line.split_once('='));
+    let mut configuration: BTreeMap<String, String> =
+        pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+    if let Some(parallelism) = variable(launch::PARALLELISM) {
+        configuration.insert("parallelism.default".to_owned(), parallelism);
+    }
+    configuration
 }
 
 /// Embedded jobs use the whole machine unless told otherwise.

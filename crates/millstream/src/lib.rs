@@ -23,21 +23,34 @@
 //! ```
 //!
 //! In reading order: [`prelude`]; [`entry`] (how a program learns what it was started for);
-//! [`embedded`], [`session`] (who runs its jobs); [`process`] (what clusters are put together from).
+//! [`launch`]; [`embedded`], [`submission`] with [`session`], [`planning`], [`job_process`] (what
+//! becomes of its jobs in each launch mode); [`process`] (what clusters are put together from).
 
 #[doc(hidden)]
 pub use millstream_core as core;
 
 pub mod embedded;
 pub mod entry;
+pub mod job_process;
+pub mod launch;
+pub mod planning;
 pub mod process;
 pub mod session;
+pub mod submission;
 
 pub use millstream_api as api;
 pub use millstream_connectors as connectors;
 pub use millstream_connectors::{sink, source};
 pub use millstream_core::Str;
 pub use millstream_core::record::Serde;
+#[doc(hidden)]
+pub use millstream_rpc as rpc;
+
+/// Says which job link this program speaks: the CLI looks for it before it submits the file.
+#[used]
+static JOB_LINK: [u8; 32] = millstream_host::artefact::job_link_marker(
+    millstream_rpc::protocol::job_link::JOB_LINK_VERSION,
+);
 
 /// What a program needs.
 pub mod prelude {

@@ -316,7 +316,9 @@ mod tests {
         let scratch = Scratch::new();
         scratch.write(".part-0-earlier.inprogress", "half");
         let others = [".part-0-x-earlier.inprogress", ".part-01-earlier.inprogress"];
-        others.map(|other| scratch.write(other, "half"));
+        for other in others {
+            scratch.write(other, "half");
+        }
         write_all(&text_files(scratch.path()), ["whole"]).expect("it can be written");
         assert_eq!(scratch.names(), [others[0], others[1], "part-0"]);
     }

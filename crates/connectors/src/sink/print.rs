@@ -7,7 +7,7 @@ use millstream_operator::context::TaskContext;
 use millstream_operator::sink::{Sink, SinkWriter};
 use std::io::{self, Write};
 
-/// Prints records. Made by [`print`].
+/// Prints records. Made by [`print()`].
 #[derive(Clone, Copy, Debug)]
 pub struct Print<F> {
     format: F,

@@ -18,7 +18,7 @@ pub(super) enum CurrentSplit {
 }
 
 impl CurrentSplit {
-    /// See [`SourceReader::add_split`].
+    /// Goes to this split; nothing: there is none left.
     pub(super) fn add(&mut self, split: Option<SourceSplit>) -> Result<(), OperatorError> {
         *self = match split {
             Some(split) => Self::Split(LinesOfSplit::open(FileSplit::decode(&split)?)?),

@@ -3,6 +3,7 @@
 use super::config::{self, ConfigError};
 use millstream_core::config::Configuration;
 use millstream_core::ids::{FencingToken, JobId, ResourceId};
+use millstream_host::blob::BlobStore;
 use millstream_jobmanager::dispatcher::{Dispatcher, DispatcherDone, DispatcherOp};
 use millstream_jobmanager::job_master::{JobMaster, Surroundings};
 use millstream_jobmanager::resource_manager::ResourceManager;
@@ -25,13 +26,18 @@ pub struct JobManager {
 pub const STANDALONE_TOKEN: FencingToken = FencingToken(0);
 
 impl JobManager {
-    /// Starts dispatcher and resource manager as endpoints of `rpc`.
+    /// Starts dispatcher and resource manager as endpoints of `rpc`. Programs of jobs are in the
+    /// store, which is served at an address (`host:port`); embedded there are none.
     pub fn start(
         rpc: &RpcSystem,
         configuration: &Configuration,
-        blob_server: String,
+        blobs: Option<(Arc<BlobStore>, String)>,
         fatal: FatalSink,
     ) -> Result<Self, ConfigError> {
+        let (store, blob_server) = match blobs {
+            Some((store, address)) => (Some(store), address),
+            None => (None, String::new()),
+        };
         let resource = ResourceId(rpc.process().to_owned());
         let config = config::resource_manager(configuration)?;
         let machine = ResourceManager::new(config, resource.clone(), blob_server, STANDALONE_TOKEN);
@@ -46,6 +52,7 @@ impl JobManager {
             rpc: rpc.clone(),
             configuration: configuration.clone(),
             resource,
+            store,
             masters: BTreeMap::new(),
             fatal,
         };
@@ -58,6 +65,11 @@ impl JobManager {
     pub fn stop(&self) {
         self.dispatcher.stop();
         self.resource_manager.stop();
+    }
+
+    /// Waits until the dispatcher has ended, and with it all jobs.
+    pub async fn stopped(&self) {
+        self.dispatcher.stopped().await;
     }
 
     /// Whether the dispatcher has ended, and with it all jobs.
@@ -92,6 +104,8 @@ struct DispatcherWork {
     configuration: Configuration,
     /// This process.
     resource: ResourceId,
+    /// The programs of jobs.
+    store: Option<Arc<BlobStore>>,
     masters: BTreeMap<JobId, EndpointHandle<JobMaster>>,
     fatal: FatalSink,
 }
@@ -99,9 +113,20 @@ struct DispatcherWork {
 impl Performer<Dispatcher> for DispatcherWork {
     fn perform(&mut self, op: OpId, what: DispatcherOp, endpoint: &EndpointHandle<Dispatcher>) {
         match what {
-            DispatcherOp::PersistGraph { .. }
-            | DispatcherOp::RecordResult { .. }
-            | DispatcherOp::CleanUpJob { .. } => endpoint.done(op, DispatcherDone::Done),
+            DispatcherOp::PersistGraph { .. } | DispatcherOp::RecordResult { .. } => {
+                endpoint.done(op, DispatcherDone::Done);
+            }
+            DispatcherOp::CleanUpJob { job, .. } => {
+                let (store, endpoint) = (self.store.clone(), endpoint.clone());
+                tokio::task::spawn_blocking(move || {
+                    let released = store.map_or(Ok(0), |store| store.release_job(job));
+                    let done = match released {
+                        Ok(_) => DispatcherDone::Done,
+                        Err(error) => DispatcherDone::Failed { reason: error.to_string() },
+                    };
+                    endpoint.done(op, done);
+                });
+            }
             DispatcherOp::StartJobMaster { job, graph, token, submitted } => {
                 let done = match self.start_master(job, &graph, token, submitted) {
                     Ok(()) => DispatcherDone::Done,

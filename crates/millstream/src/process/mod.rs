@@ -4,9 +4,16 @@
 //! - [`config`]: from a configuration to what each machine wants to know;
 //! - [`job_manager`]: dispatcher, resource manager, job masters;
 //! - [`task_manager`]: the task executor over whatever runs its job processes;
-//! - [`in_process`]: job processes that are none: task hosts of this very process.
+//! - [`in_process`]: job processes that are none: task hosts of this very process;
+//! - [`children`], [`data_port`]: job processes that are children, and how data reaches them;
+//! - [`artefacts`]: programs that were uploaded over REST;
+//! - [`daemon`]: the processes of a standing cluster.
 
+pub mod artefacts;
+pub mod children;
 pub mod config;
+pub mod daemon;
+pub mod data_port;
 pub mod in_process;
 pub mod job_manager;
 pub mod task_manager;

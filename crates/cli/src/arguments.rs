@@ -1,0 +1,172 @@
+//! What can be said on the command line. Flags are Flink's where Flink has them.
+
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// Stateful stream processing: runs jobs embedded or on a cluster.
+#[derive(Debug, Parser)]
+#[command(name = "millstream", version, disable_help_subcommand = true)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Run a program's jobs on a cluster
+    Run(RunArguments),
+    /// List the jobs of a cluster
+    List(ListArguments),
+    /// Show the plan of a job, or of a program that has not been submitted
+    Info(InfoArguments),
+    /// Cancel a job
+    Cancel(JobArguments),
+    /// Show what a job's processes wrote
+    Logs(JobArguments),
+    /// Start, stop or look at a cluster on this machine
+    Cluster(ClusterArguments),
+    /// Run a JobManager in the foreground
+    Jobmanager(ProcessArguments),
+    /// Run a TaskManager in the foreground
+    Taskmanager(TaskManagerArguments),
+    /// Watch a job run: auctions and bids, counted as they come
+    Demo(DemoArguments),
+}
+
+/// Where the cluster is.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Target {
+    /// REST of the cluster, HOST:PORT [default: what runs on this machine]
+    #[arg(short = 'm', long = "jobmanager", value_name = "HOST:PORT")]
+    pub jobmanager: Option<String>,
+    /// Configuration, over the file's
+    #[arg(short = 'D', value_name = "KEY=VALUE", allow_hyphen_values = true)]
+    pub definitions: Vec<String>,
+}
+
+/// `millstream run`.
+#[derive(Debug, Args)]
+pub struct RunArguments {
+    /// Return when the job is submitted
+    #[arg(short = 'd', long)]
+    pub detached: bool,
+    /// Parallelism of operators that set none
+    #[arg(short = 'p', long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub parallelism: Option<u32>,
+    /// Pass an environment variable of this shell to the job's processes
+    #[arg(short = 'E', long = "environment", value_name = "NAME")]
+    pub environment: Vec<String>,
+    #[command(flatten)]
+    pub target: Target,
+    /// The program's executable
+    pub program: PathBuf,
+    /// The program's arguments
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub arguments: Vec<String>,
+}
+
+/// `millstream list`.
+#[derive(Debug, Args)]
+pub struct ListArguments {
+    /// Running jobs only
+    #[arg(short = 'r', long)]
+    pub running: bool,
+    /// Scheduled jobs only
+    #[arg(short = 's', long)]
+    pub scheduled: bool,
+    /// Ended jobs too
+    #[arg(short = 'a', long)]
+    pub all: bool,
+    #[command(flatten)]
+    pub target: Target,
+}
+
+/// A verb about one job.
+#[derive(Debug, Args)]
+pub struct JobArguments {
+    /// The job's id, 32 hexadecimal digits
+    pub job: String,
+    #[command(flatten)]
+    pub target: Target,
+}
+
+/// `millstream info`.
+#[derive(Debug, Args)]
+pub struct InfoArguments {
+    /// Parallelism of operators that set none
+    #[arg(short = 'p', long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub parallelism: Option<u32>,
+    #[command(flatten)]
+    pub target: Target,
+    /// A job's id, or a program's executable
+    pub job_or_program: String,
+    /// The program's arguments
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub arguments: Vec<String>,
+}
+
+/// `millstream cluster`.
+#[derive(Debug, Args)]
+pub struct ClusterArguments {
+    /// What to do with it.
+    #[command(subcommand)]
+    pub action: ClusterAction,
+}
+
+/// What to do with a cluster.
+#[derive(Debug, Subcommand)]
+pub enum ClusterAction {
+    /// Start a JobManager and TaskManagers in the background
+    Start {
+        /// How many TaskManagers
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+        taskmanagers: u32,
+        /// Slots of each
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+        slots: Option<u32>,
+        /// Configuration, over the file's
+        #[arg(short = 'D', value_name = "KEY=VALUE", allow_hyphen_values = true)]
+        definitions: Vec<String>,
+    },
+    /// Stop all processes of the cluster
+    Stop,
+    /// Say what runs
+    Status,
+}
+
+/// A process of a cluster.
+#[derive(Debug, Args)]
+pub struct ProcessArguments {
+    /// Configuration, over the file's
+    #[arg(short = 'D', value_name = "KEY=VALUE", allow_hyphen_values = true)]
+    pub definitions: Vec<String>,
+}
+
+/// `millstream taskmanager`.
+#[derive(Debug, Args)]
+pub struct TaskManagerArguments {
+    /// Tells it from others of the same home directory
+    #[arg(long, default_value = "taskmanager")]
+    pub name: String,
+    #[command(flatten)]
+    pub process: ProcessArguments,
+}
+
+/// `millstream demo`.
+#[derive(Debug, Args)]
+pub struct DemoArguments {
+    /// Events per second [default: as many as the machine can]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    pub rate: Option<u64>,
+    /// Stop after so many events
+    #[arg(long)]
+    pub events: Option<u64>,
+    /// Parallelism
+    #[arg(short = 'p', long, value_parser = clap::value_parser!(u32).range(1..))]
+    pub parallelism: Option<u32>,
+    /// Configuration
+    #[arg(short = 'D', value_name = "KEY=VALUE", allow_hyphen_values = true)]
+    pub definitions: Vec<String>,
+}

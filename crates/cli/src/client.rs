@@ -1,0 +1,116 @@
+//! REST of a standing cluster, as far as the verbs need it.
+
+use crate::arguments::Target;
+use crate::configuration::{home, load};
+use millstream::api::error::{Error, ErrorCode, Result};
+use millstream::core::config::catalog;
+use millstream::process::daemon::JobManagerAddresses;
+use serde_json::Value;
+use std::time::Duration;
+
+/// No verb waits longer for an answer.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A cluster's REST.
+pub struct RestClient {
+    agent: ureq::Agent,
+    /// `host:port`.
+    address: String,
+}
+
+impl RestClient {
+    /// The cluster that the command line means: `-m`, else what runs from this home directory, else
+    /// what the configuration says.
+    pub fn of(target: &Target) -> Result<Self> {
+        let address = match &target.jobmanager {
+            Some(address) => address.trim_start_matches("http://").to_owned(),
+            None => default_address(target)?,
+        };
+        Ok(Self::at(address))
+    }
+
+    /// The REST at `host:port`.
+    pub fn at(address: String) -> Self {
+        let config = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(TIMEOUT))
+            .build();
+        Self { agent: config.into(), address }
+    }
+
+    /// `host:port`.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// GET, answered with JSON.
+    pub fn get(&self, path: &str) -> Result<Value> {
+        let response = self.agent.get(self.url(path)).call();
+        self.read(path, response)
+    }
+
+    /// PATCH without a body.
+    pub fn patch(&self, path: &str) -> Result<Value> {
+        let response = self.agent.patch(self.url(path)).send_empty();
+        self.read(path, response)
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    fn read(
+        &self,
+        path: &str,
+        response: std::result::Result<ureq::http::Response<ureq::Body>, ureq::Error>,
+    ) -> Result<Value> {
+        let mut response = response.map_err(|error| {
+            let address = &self.address;
+            Error::new(ErrorCode::Unreachable, format!("no JobManager answers at {address}"))
+                .why(error.to_string())
+                .next("start one with `millstream cluster start`, or name another with `-m`")
+        })?;
+        let status = response.status();
+        let text = response.body_mut().read_to_string().unwrap_or_default();
+        if status.is_success() {
+            return Ok(serde_json::from_str(&text).unwrap_or(Value::Null));
+        }
+        let errors: Value = serde_json::from_str(&text).unwrap_or(Value::Null);
+        let first = errors["errors"][0].as_str().unwrap_or(&text).to_owned();
+        Err(Error::new(ErrorCode::Refused, first).attempted(format!("ask {path} ({status})")))
+    }
+
+    /// Where the JobManager takes submissions: messages and programs, `host:port` each.
+    pub fn submission_addresses(&self) -> Result<(String, String)> {
+        let entries = self.get("/jobmanager/config")?;
+        let value = |key: &str| {
+            let entries = entries.as_array().into_iter().flatten();
+            let entry = entries.into_iter().find(|entry| entry["key"] == key)?;
+            entry["value"].as_str().map(str::to_owned)
+        };
+        let missing = |key: &str| {
+            Error::new(ErrorCode::Refused, format!("the cluster does not say its `{key}`"))
+        };
+        let host = value(catalog::JOBMANAGER_ADDRESS.key)
+            .ok_or_else(|| missing(catalog::JOBMANAGER_ADDRESS.key))?;
+        let port = |key| value(key).ok_or_else(|| missing(key));
+        Ok((
+            format!("{host}:{}", port(catalog::JOBMANAGER_PORT.key)?),
+            format!("{host}:{}", port(catalog::BLOB_PORT.key)?),
+        ))
+    }
+}
+
+fn default_address(target: &Target) -> Result<String> {
+    let home = home()?;
+    if let Some(addresses) = JobManagerAddresses::read(&home) {
+        return Ok(addresses.rest);
+    }
+    let configuration = load(&home, &target.definitions)?;
+    let wrong = |error: millstream::core::config::ConfigError| {
+        Error::new(ErrorCode::Configuration, error.to_string())
+    };
+    let host = configuration.get(&catalog::REST_ADDRESS).map_err(wrong)?;
+    let port = configuration.get(&catalog::REST_PORT).map_err(wrong)?;
+    Ok(format!("{host}:{port}"))
+}

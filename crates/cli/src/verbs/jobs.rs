@@ -1,0 +1,118 @@
+//! `list`, `info`, `cancel`, `logs`: questions about jobs, over REST.
+
+use super::run::{absolute, check_program};
+use crate::arguments::{InfoArguments, JobArguments, ListArguments};
+use crate::client::RestClient;
+use millstream::api::error::{Error, ErrorCode, Result};
+use millstream::core::ids::JobId;
+use millstream::launch;
+use serde_json::Value;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+pub(super) fn list(arguments: &ListArguments) -> Result<ExitCode> {
+    let overview = RestClient::of(&arguments.target)?.get("/jobs/overview")?;
+    let mut jobs: Vec<&Value> = overview["jobs"].as_array().into_iter().flatten().collect();
+    jobs.sort_by_key(|job| job["start-time"].as_i64());
+    let state = |job: &Value| job["state"].as_str().unwrap_or_default().to_owned();
+    let is_scheduled = |job: &Value| matches!(state(job).as_str(), "CREATED" | "INITIALIZING");
+    let is_ended = |job: &Value| matches!(state(job).as_str(), "FINISHED" | "CANCELED" | "FAILED");
+    let running: Vec<_> =
+        jobs.iter().copied().filter(|job| !is_ended(job) && !is_scheduled(job)).collect();
+    let scheduled: Vec<_> = jobs.iter().copied().filter(|job| is_scheduled(job)).collect();
+    let ended: Vec<_> = jobs.iter().copied().filter(|job| is_ended(job)).collect();
+    let everything = arguments.all || !(arguments.running || arguments.scheduled);
+    if everything || arguments.running {
+        print_jobs("Running/Restarting Jobs", "No running jobs.", &running);
+    }
+    if everything || arguments.scheduled {
+        print_jobs("Scheduled Jobs", "No scheduled jobs.", &scheduled);
+    }
+    if arguments.all {
+        print_jobs("Terminated Jobs", "No terminated jobs.", &ended);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print_jobs(title: &str, nothing: &str, jobs: &[&Value]) {
+    if jobs.is_empty() {
+        return println!("{nothing}");
+    }
+    println!("{title:-^62}");
+    for job in jobs {
+        let text = |key: &str| job[key].as_str().unwrap_or("?");
+        let started = job["start-time"].as_i64().unwrap_or(0);
+        let started = millstream::connectors::nexmark::timestamp::text(started);
+        println!("{started} : {} : {} ({})", text("jid"), text("name"), text("state"));
+    }
+    println!("{:-^62}", "");
+}
+
+pub(super) fn info(arguments: &InfoArguments) -> Result<ExitCode> {
+    match arguments.job_or_program.parse::<JobId>() {
+        Ok(job) => job_info(&RestClient::of(&arguments.target)?, job),
+        Err(_) => program_info(arguments),
+    }
+}
+
+fn job_info(client: &RestClient, job: JobId) -> Result<ExitCode> {
+    let details = client.get(&format!("/jobs/{job}"))?;
+    println!("{} {} {}", details["name"].as_str().unwrap_or("?"), job, details["state"]);
+    for vertex in details["vertices"].as_array().into_iter().flatten() {
+        println!(
+            "  {:<12} x{:<4} {}",
+            vertex["status"].as_str().unwrap_or("?"),
+            vertex["parallelism"],
+            vertex["name"].as_str().unwrap_or("?")
+        );
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Plans the program in a process of its own and prints its graph as JSON.
+fn program_info(arguments: &InfoArguments) -> Result<ExitCode> {
+    let path = Path::new(&arguments.job_or_program);
+    check_program(path)?;
+    let file = std::env::temp_dir().join(format!("millstream-plan-{}.json", std::process::id()));
+    let status = Command::new(absolute(path)?)
+        .args(&arguments.arguments)
+        .env(launch::MODE, "plan")
+        .env(launch::PLAN_FILE, &file)
+        .env(launch::DEFINITIONS, arguments.target.definitions.join("\n"))
+        .env(launch::PARALLELISM, arguments.parallelism.map(|p| p.to_string()).unwrap_or_default())
+        .status();
+    let plan = std::fs::read_to_string(&file);
+    let _ = std::fs::remove_file(&file);
+    match (status, plan) {
+        (Ok(status), Ok(plan)) if status.success() => {
+            println!("{plan}");
+            Ok(ExitCode::SUCCESS)
+        }
+        _ => Err(Error::new(ErrorCode::Process, "the program did not come to its `execute`")
+            .at(path.display().to_string())),
+    }
+}
+
+fn job_id(text: &str) -> Result<JobId> {
+    text.parse().map_err(|error: millstream::core::ids::ParseIdError| {
+        Error::new(ErrorCode::Argument, error.to_string())
+            .next("`millstream list -a` shows the ids of jobs")
+    })
+}
+
+pub(super) fn cancel(arguments: &JobArguments) -> Result<ExitCode> {
+    let job = job_id(&arguments.job)?;
+    RestClient::of(&arguments.target)?.patch(&format!("/jobs/{job}?mode=cancel"))?;
+    println!("Cancelled job {job}.");
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) fn logs(arguments: &JobArguments) -> Result<ExitCode> {
+    let job = job_id(&arguments.job)?;
+    let logs = RestClient::of(&arguments.target)?.get(&format!("/jobs/{job}/logs"))?;
+    for log in logs["logs"].as_array().into_iter().flatten() {
+        println!("--- {}", log["taskmanager"].as_str().unwrap_or("?"));
+        println!("{}", log["log"].as_str().unwrap_or_default());
+    }
+    Ok(ExitCode::SUCCESS)
+}

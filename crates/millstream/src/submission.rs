@@ -1,0 +1,135 @@
+//! Submission to a standing cluster: the program uploads itself and its job's graph.
+
+use crate::job_process::encode_result;
+use crate::planning::this_program;
+use crate::process::children::chain;
+use crate::process::daemon::{BLOB_PATIENCE, NO_SECRET, resolve};
+use crate::session::{ClusterClient, SubmittedJob};
+use millstream_api::error::{Error, ErrorCode, Result};
+use millstream_api::executor::{JobClient, JobHandle, JobResult, PipelineExecutor};
+use millstream_core::ids::{ContentHash, JobId};
+use millstream_core::status::JobStatus;
+use millstream_host::blob::BlobClient;
+use millstream_operator::plan::Plan;
+use millstream_rpc::shell::RpcSystem;
+use millstream_rpc::shell::system::random_u128;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::runtime::Runtime;
+
+/// Submits plans to a cluster.
+pub struct SessionExecutor {
+    runtime: Runtime,
+    client: ClusterClient,
+    blob_server: String,
+    detached: bool,
+    /// How many times the program has called `execute`.
+    executed: Cell<u32>,
+    /// What those have given; jobs that are not waited for give nothing.
+    results: Rc<RefCell<Vec<Vec<u8>>>>,
+}
+
+impl SessionExecutor {
+    /// Submits to the JobManager and the blob server at these addresses (`host:port`).
+    pub fn new(job_manager: String, blob_server: String, detached: bool) -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("millstream")
+            .enable_all()
+            .build()
+            .map_err(|error| {
+                Error::new(ErrorCode::Process, "cannot start threads").why(error.to_string())
+            })?;
+        let client = ClusterClient::new(RpcSystem::local("client"), job_manager);
+        let (executed, results) = (Cell::new(0), Rc::default());
+        Ok(Self { runtime, client, blob_server, detached, executed, results })
+    }
+
+    /// Uploads this program for a job. What the cluster has already is not sent again.
+    fn upload(&self, job: JobId) -> Result<ContentHash> {
+        let failed = |why: String| {
+            Error::new(ErrorCode::Process, "this program cannot be uploaded").why(why)
+        };
+        let path = std::env::current_exe().map_err(|error| failed(error.to_string()))?;
+        BlobClient::new(resolve(&self.blob_server)?, NO_SECRET, BLOB_PATIENCE)
+            .put_file(job, &path)
+            .map_err(|error| failed(chain(&error)))
+    }
+}
+
+impl PipelineExecutor for SessionExecutor {
+    fn submit(&self, plan: Plan, plan_values: &BTreeMap<String, Vec<u8>>) -> Result<JobClient> {
+        for warning in &plan.warnings {
+            eprintln!("warning: {warning}");
+        }
+        let ordinal = self.executed.replace(self.executed.get() + 1);
+        let mut graph = plan.graph;
+        let earlier = self.results.borrow().clone();
+        let job = JobId(random_u128());
+        graph.program = Some(this_program(self.upload(job)?, ordinal, earlier, plan_values));
+        let submitted = self.client.submit(self.runtime.handle(), job, graph)?;
+        println!("Job has been submitted with JobID {job}");
+        let handle: Box<dyn JobHandle> = match self.detached {
+            true => {
+                let result = JobResult { job, runtime: Duration::ZERO };
+                self.results.borrow_mut().push(encode_result(&result));
+                Box::new(Detached { submitted, result })
+            }
+            false => Box::new(Attached { submitted, results: self.results.clone() }),
+        };
+        Ok(JobClient::new(handle))
+    }
+}
+
+/// A job that the program waits for.
+struct Attached {
+    submitted: SubmittedJob,
+    results: Rc<RefCell<Vec<Vec<u8>>>>,
+}
+
+impl JobHandle for Attached {
+    fn job(&self) -> JobId {
+        self.submitted.job()
+    }
+
+    fn status(&self) -> Result<JobStatus> {
+        self.submitted.status()
+    }
+
+    fn cancel(&self) -> Result<()> {
+        self.submitted.cancel()
+    }
+
+    fn wait(&mut self) -> Result<JobResult> {
+        let result = self.submitted.wait()?;
+        self.results.borrow_mut().push(encode_result(&result));
+        println!("Job {} has finished after {:.2} s", result.job, result.runtime.as_secs_f64());
+        Ok(result)
+    }
+}
+
+/// A job that the program does not wait for.
+struct Detached {
+    submitted: SubmittedJob,
+    result: JobResult,
+}
+
+impl JobHandle for Detached {
+    fn job(&self) -> JobId {
+        self.submitted.job()
+    }
+
+    fn status(&self) -> Result<JobStatus> {
+        self.submitted.status()
+    }
+
+    fn cancel(&self) -> Result<()> {
+        self.submitted.cancel()
+    }
+
+    fn wait(&mut self) -> Result<JobResult> {
+        Ok(self.result.clone())
+    }
+}
