@@ -47,9 +47,8 @@ impl Arguments {
 
     /// Every value that was given for a name, in order.
     pub fn all(&mut self, name: &str) -> Vec<String> {
-        let (wanted, rest) = std::mem::take(&mut self.options)
-            .into_iter()
-            .partition(|(given, _)| given == name);
+        let (wanted, rest) =
+            std::mem::take(&mut self.options).into_iter().partition(|(given, _)| given == name);
         self.options = rest;
         wanted.into_iter().map(|(_, value)| value).collect()
     }
@@ -61,17 +60,16 @@ impl Arguments {
 
     /// The last value that was given for a name; an error if there is none.
     pub fn required(&mut self, name: &str) -> Result<String> {
-        self.text(name)
-            .ok_or_else(|| format!("option --{name} is missing").into())
+        self.text(name).ok_or_else(|| format!("option --{name} is missing").into())
     }
 
     /// A value that is not text, most often a number.
     pub fn value<T: FromStr>(&mut self, name: &str, default: T) -> Result<T> {
         match self.text(name) {
             None => Ok(default),
-            Some(text) => text
-                .parse()
-                .map_err(|_| format!("option --{name} cannot be {text:?}").into()),
+            Some(text) => {
+                text.parse().map_err(|_| format!("option --{name} cannot be {text:?}").into())
+            }
         }
     }
 
@@ -105,9 +103,6 @@ mod tests {
     #[test]
     fn an_unknown_option_is_refused() {
         let arguments = parse("--record 5").unwrap();
-        assert_eq!(
-            arguments.finish().unwrap_err().to_string(),
-            "unknown option --record"
-        );
+        assert_eq!(arguments.finish().unwrap_err().to_string(), "unknown option --record");
     }
 }

@@ -25,9 +25,7 @@ pub fn share(
             return None;
         }
         let mut line = String::new();
-        let length = reader
-            .read_line(&mut line)
-            .expect("the input file is readable text");
+        let length = reader.read_line(&mut line).expect("the input file is readable text");
         position += length as u64;
         line.truncate(line.trim_end_matches(['\n', '\r']).len());
         (length > 0).then_some(line)
@@ -44,9 +42,8 @@ mod tests {
         let text = "a\nbb\n\nccc ccc\ndddd\ne";
         std::fs::write(&path, text).unwrap();
         for peers in 1..=text.len() + 1 {
-            let lines: Vec<String> = (0..peers)
-                .flat_map(|index| share(&path, index, peers).unwrap())
-                .collect();
+            let lines: Vec<String> =
+                (0..peers).flat_map(|index| share(&path, index, peers).unwrap()).collect();
             assert_eq!(lines.join("\n"), text, "{peers} workers");
         }
         std::fs::remove_file(&path).unwrap();

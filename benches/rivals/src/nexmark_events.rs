@@ -38,10 +38,7 @@ pub fn drain(events: Vec<Event>) -> impl Iterator<Item = Event> {
 
 /// The benchmark's usual proportions at 10,000 events per second of event time, in order.
 fn big_set() -> NexmarkConfig {
-    NexmarkConfig {
-        base_time: BASE_MS,
-        ..Default::default()
-    }
+    NexmarkConfig { base_time: BASE_MS, ..Default::default() }
 }
 
 /// The set whose 60,000 events have results checked against Flink: small, skewed, out of order.
@@ -97,9 +94,7 @@ pub type Selected = (usize, usize);
 /// q2 for one bid.
 #[inline]
 pub fn select(bid: &Bid) -> Option<Selected> {
-    bid.auction
-        .is_multiple_of(123)
-        .then_some((bid.auction, bid.price))
+    bid.auction.is_multiple_of(123).then_some((bid.auction, bid.price))
 }
 
 /// A result that can be written in the notation of the golden files.
@@ -111,10 +106,7 @@ pub trait Row {
 impl Row for Bid {
     fn text(&self) -> String {
         let time = timestamp(self.date_time);
-        format!(
-            "{},{},{},{time},{}",
-            self.auction, self.bidder, self.price, self.extra
-        )
+        format!("{},{},{},{time},{}", self.auction, self.bidder, self.price, self.extra)
     }
 }
 
@@ -122,10 +114,7 @@ impl Row for Converted {
     fn text(&self) -> String {
         let (whole, rest) = (self.price_thousandths / 1000, self.price_thousandths % 1000);
         let time = timestamp(self.date_time);
-        format!(
-            "{},{},{whole}.{rest:03},{time},{}",
-            self.auction, self.bidder, self.extra
-        )
+        format!("{},{},{whole}.{rest:03},{time},{}", self.auction, self.bidder, self.extra)
     }
 }
 

@@ -34,10 +34,7 @@ impl Peer {
 /// Two ports of loopback that nobody uses at this moment.
 pub fn free_ports() -> Result<[u16; 2]> {
     // Both are held at once, so that they differ.
-    let listeners = [
-        TcpListener::bind("127.0.0.1:0")?,
-        TcpListener::bind("127.0.0.1:0")?,
-    ];
+    let listeners = [TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?];
     let [first, second] = listeners.map(|listener| listener.local_addr());
     Ok([first?.port(), second?.port()])
 }

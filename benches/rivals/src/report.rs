@@ -27,10 +27,7 @@ pub struct Cost {
 impl Clock {
     /// Starts the clock; what this process did before is not counted, its memory is.
     pub fn start() -> Self {
-        Self {
-            started: Instant::now(),
-            cpu_seconds: cpu_seconds(),
-        }
+        Self { started: Instant::now(), cpu_seconds: cpu_seconds() }
     }
 
     /// What has been used since the start.

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::hash::Hash;
 use std::hint::black_box;
 use std::io::{BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -35,17 +35,10 @@ where
 {
     /// A sink that drops results, or keeps them for the file named by `--answers`.
     pub fn from_arguments(arguments: &mut Arguments) -> Self {
-        let answers = arguments.text("answers").map(|path| {
-            Arc::new(Answers {
-                path: path.into(),
-                last: Mutex::default(),
-            })
-        });
-        Self {
-            records: 0,
-            records_total: Arc::default(),
-            answers,
-        }
+        let answers = arguments
+            .text("answers")
+            .map(|path| Arc::new(Answers { path: path.into(), last: Mutex::default() }));
+        Self { records: 0, records_total: Arc::default(), answers }
     }
 
     /// Takes a running result: one per input record.
@@ -65,7 +58,8 @@ where
         self.records += records;
         match &self.answers {
             None => {
-                black_box((key, value));
+                black_box(key);
+                black_box(value);
             }
             Some(answers) => {
                 let mut last = answers.last.lock().expect("no holder panics");
@@ -74,21 +68,29 @@ where
         }
     }
 
-    /// Writes the answers, if wanted, one `key value` per line sorted by key, and tells how many
-    /// input records there were. All other clones must have been dropped.
+    /// Writes the answers, if wanted, and tells how many input records there were. All other
+    /// clones must have been dropped.
     pub fn close(mut self) -> Result<u64> {
         if let Some(answers) = self.answers.take() {
             let last = answers.last.lock().expect("no holder panics");
-            let mut sorted: Vec<_> = last.iter().collect();
-            sorted.sort_unstable();
-            let mut out = BufWriter::new(File::create(&answers.path)?);
-            for (key, value) in sorted {
-                writeln!(out, "{key} {value}")?;
-            }
-            out.flush()?;
+            write_answers(&answers.path, last.iter())?;
         }
         Ok(self.records + self.records_total.load(Ordering::Acquire))
     }
+}
+
+/// Writes one `key value` per line, sorted by key.
+pub fn write_answers<'a, K: Display + Ord + ?Sized + 'a>(
+    path: &Path,
+    answers: impl Iterator<Item = (&'a K, &'a i64)>,
+) -> Result<()> {
+    let mut sorted: Vec<_> = answers.collect();
+    sorted.sort_unstable();
+    let mut out = BufWriter::new(File::create(path)?);
+    for (key, value) in sorted {
+        writeln!(out, "{key} {value}")?;
+    }
+    Ok(out.flush()?)
 }
 
 impl<K: ?Sized + ToOwned> Clone for Results<K> {
@@ -103,7 +105,6 @@ impl<K: ?Sized + ToOwned> Clone for Results<K> {
 
 impl<K: ?Sized + ToOwned> Drop for Results<K> {
     fn drop(&mut self) {
-        self.records_total
-            .fetch_add(self.records, Ordering::Release);
+        self.records_total.fetch_add(self.records, Ordering::Release);
     }
 }

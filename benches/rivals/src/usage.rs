@@ -29,10 +29,7 @@ impl Usage {
     ///
     /// The peak is `VmHWM`: `ru_maxrss` starts at what the parent had when it forked.
     pub fn of_self() -> Self {
-        Self {
-            peak_rss_kb: peak_rss_kb_of_self(),
-            ..usage_of(libc::RUSAGE_SELF)
-        }
+        Self { peak_rss_kb: peak_rss_kb_of_self(), ..usage_of(libc::RUSAGE_SELF) }
     }
 
     /// Of all children that have been waited for; the peak is the largest child's.
@@ -77,10 +74,7 @@ pub fn wait(child: Child) -> io::Result<(ExitStatus, Usage)> {
     }
     // SAFETY: the call above filled it.
     let usage = Usage::from_raw(&unsafe { raw.assume_init() });
-    Ok((
-        std::os::unix::process::ExitStatusExt::from_raw(status),
-        usage,
-    ))
+    Ok((std::os::unix::process::ExitStatusExt::from_raw(status), usage))
 }
 
 /// Ends a process that has not been waited for yet.
@@ -91,10 +85,7 @@ pub fn kill(pid: u32) {
 
 /// Nanoseconds on a clock that all processes of this machine share (an `Instant` cannot travel).
 pub fn monotonic_ns() -> u64 {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the pointer is valid for a whole `timespec`.
     let failed = unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut time) };
     assert_eq!(failed, 0, "every Linux has a monotonic clock");

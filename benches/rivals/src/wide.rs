@@ -18,9 +18,6 @@ pub struct Wide {
 impl Wide {
     /// A record whose payload depends on its number.
     pub fn new(number: u64) -> Self {
-        Self {
-            number,
-            payload: ByteArray::new([number as u8; BYTES - 8]),
-        }
+        Self { number, payload: ByteArray::new([number as u8; BYTES - 8]) }
     }
 }

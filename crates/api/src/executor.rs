@@ -29,6 +29,11 @@ pub trait JobHandle {
 
     /// Waits for its end: an error if it failed or was cancelled.
     fn wait(&mut self) -> Result<JobResult>;
+
+    /// Where people can watch it.
+    fn web_interface(&self) -> Option<String> {
+        None
+    }
 }
 
 impl JobClient {
@@ -50,6 +55,11 @@ impl JobClient {
     /// Asks for the job's end; [`JobClient::wait`] then tells when it has come.
     pub fn cancel(&self) -> Result<()> {
         self.0.cancel()
+    }
+
+    /// The address of REST, if the job can be watched there.
+    pub fn web_interface(&self) -> Option<String> {
+        self.0.web_interface()
     }
 
     /// Waits for the job's end: an error if it failed or was cancelled.

@@ -31,6 +31,7 @@ pub const JOB: &[&str] = &[
     "terminal_state_twice",
     "offer_accepted_twice_for_one_requirement",
     "reconcile_ignores_missing",
+    "due_restart_timer_cleared",
     // scheduler
     "accept_unknown_attempt_update",
     "restart_forgets_consumers",

@@ -29,6 +29,7 @@
 #[doc(hidden)]
 pub use millstream_core as core;
 
+pub mod clock;
 pub mod embedded;
 pub mod entry;
 pub mod job_process;
@@ -41,8 +42,9 @@ pub mod submission;
 pub use millstream_api as api;
 pub use millstream_connectors as connectors;
 pub use millstream_connectors::{sink, source};
-pub use millstream_core::Str;
 pub use millstream_core::record::Serde;
+pub use millstream_core::{OperatorError, Str};
+pub use millstream_operator as operator;
 #[doc(hidden)]
 pub use millstream_rpc as rpc;
 

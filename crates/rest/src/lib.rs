@@ -3,10 +3,11 @@
 //! In reading order:
 //! - [`config`]: where the server listens, what it allows, its limits;
 //! - [`server`]: binding, accepting, stopping; `connection`: one connection with its deadlines;
-//! - `app`: the way of one request: `guard` (Host, Origin), router, `audit`;
+//! - `front`: the way of one request: `guard` (Host, Origin), router, `audit`; `app`: what handlers
+//!   share;
 //! - `routes`: the table of all endpoints; `handlers`: what they do, one file per noun;
 //! - `gateway`: the questions they ask of dispatcher, resource manager and task executors;
-//! - `request`: path, query and body, parsed; `reply`, [`error`](Artefacts): what goes back;
+//! - `request`: path, query and body, parsed; `reply`, `error`: what goes back;
 //! - `json`: one file per message of Flink's, made from `millstream_rpc::protocol::details`;
 //! - [`artefacts`]: uploaded programs: the contract that the process assembly fulfils.
 //!
@@ -29,6 +30,7 @@ mod audit;
 pub mod config;
 mod connection;
 mod error;
+mod front;
 mod gateway;
 mod guard;
 mod handlers;

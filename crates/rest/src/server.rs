@@ -1,9 +1,10 @@
 //! The server: binds, accepts, and stops when it is told to.
 
-use crate::app::{App, Front};
+use crate::app::App;
 use crate::artefacts::Artefacts;
 use crate::config::{Port, RestConfig};
 use crate::connection;
+use crate::front::Front;
 use crate::gateway::Gateway;
 use millstream_core::config::Configuration;
 use millstream_core::ids::FencingToken;
@@ -50,10 +51,10 @@ impl RestServer {
             ));
         }
         let gateway = Gateway::new(rpc, job_manager_process, token, config.ask_timeout);
-        let app = App::new(config.clone(), bound, gateway, configuration, artefacts);
+        let app = App::new(config, bound, gateway, configuration, artefacts);
         let front = Front::new(Arc::new(app));
         let (stopping, stopped) = watch::channel(false);
-        let accepting = tokio::spawn(accept(listener, front, config, stopped));
+        let accepting = tokio::spawn(accept(listener, front, stopped));
         Ok(Self { bound, stopping, accepting })
     }
 
@@ -74,26 +75,21 @@ impl RestServer {
     }
 }
 
-async fn accept(
-    listener: TcpListener,
-    front: Front,
-    config: RestConfig,
-    mut stopping: watch::Receiver<bool>,
-) {
+async fn accept(listener: TcpListener, front: Front, mut stopping: watch::Receiver<bool>) {
     let mut connections = JoinSet::new();
     let mut turned_away = JoinSet::new();
     loop {
         tokio::select! {
-            () = told_to_stop(&mut stopping) => break,
+            () = connection::told_to_stop(&mut stopping) => break,
             Some(_) = connections.join_next() => (),
             Some(_) = turned_away.join_next() => (),
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) if connections.len() >= config.connections_max => {
+                Ok((stream, _)) if connections.len() >= front.config().connections_max => {
                     refuse(stream, &mut turned_away);
                 }
                 Ok((stream, from)) => {
-                    let (front, config, stopping) = (front.clone(), config.clone(), stopping.clone());
-                    connections.spawn(connection::serve(stream, from, front, config, stopping));
+                    let (front, stopping) = (front.clone(), stopping.clone());
+                    connections.spawn(connection::serve(stream, from, front, stopping));
                 }
                 // Out of descriptors, or the client was faster: others may still come.
                 Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
@@ -102,13 +98,8 @@ async fn accept(
     }
     drop(listener);
     let finish = async { while connections.join_next().await.is_some() {} };
-    let _ = tokio::time::timeout(config.stop_timeout, finish).await;
+    let _ = tokio::time::timeout(front.config().stop_timeout, finish).await;
     connections.shutdown().await;
-}
-
-/// Waits until the server is told to stop, or is dropped.
-pub(crate) async fn told_to_stop(stopping: &mut watch::Receiver<bool>) {
-    let _ = stopping.wait_for(|stopping| *stopping).await;
 }
 
 fn refuse(stream: TcpStream, turned_away: &mut JoinSet<()>) {

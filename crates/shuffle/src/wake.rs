@@ -3,7 +3,8 @@
 //! The story of one sleep. The sleeper announces itself (`asleep`), looks at its queues once more,
 //! and only then parks. A waker changes a queue first and then looks at `asleep`. Whatever the
 //! order, one of the two sees the other: both sides put a sequentially consistent fence between
-//! their write and their read. A wake-up that finds nobody asleep costs one load.
+//! their write and their read. Some changes leave no trace that the sleeper could look at (a source's
+//! own thread has something): so a wake-up is also remembered, and the next sleep is skipped.
 
 use crate::sync::atomic::{AtomicBool, Ordering, fence};
 use crate::sync::thread::{self, Thread};
@@ -18,6 +19,8 @@ pub struct Wake(Arc<Inner>);
 struct Inner {
     /// The thread has looked at everything and is about to park, or has.
     asleep: AtomicBool,
+    /// Somebody has called since the last sleep began.
+    called: AtomicBool,
     /// Whom to unpark; set by the thread itself when it begins.
     thread: Mutex<Option<Thread>>,
 }
@@ -41,6 +44,7 @@ impl Wake {
     /// Something changed: wakes the thread if it sleeps. Call it after the change.
     #[inline]
     pub fn wake(&self) {
+        self.0.called.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
         if self.0.asleep.load(Ordering::Relaxed) {
             self.wake_sleeper();
@@ -61,7 +65,8 @@ impl Wake {
     pub fn sleep(&self, timeout: Option<Duration>, idle: impl FnOnce() -> bool) {
         self.0.asleep.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
-        if idle() {
+        let called = self.0.called.swap(false, Ordering::Relaxed);
+        if !called && idle() {
             match timeout {
                 None => self.park_until_woken(),
                 Some(timeout) => park_timeout(timeout),

@@ -8,7 +8,6 @@ use millstream_core::{Record, Str};
 use millstream_state::KeyedTable;
 use rustc_hash::FxHashMap;
 use std::cell::LazyCell;
-use std::hint::black_box;
 use std::time::Instant;
 
 const BATCH: usize = 1024;
@@ -221,6 +220,7 @@ fn main() {
     compare_sums::<1_000_000>("u64 sum, 1 M keys, filled", 16 << 20, 16 << 20);
     compare_sums::<1_000>("u64 sum, 1 k keys", 0, 20 << 20);
     compare_sums::<30_000>("u64 sum, 30 k keys", 0, 20 << 20);
+    compare_sums::<100_000>("u64 sum, 100 k keys", 0, 20 << 20);
     compare_sums::<10_000_000>("u64 sum, 10 M keys", 0, 20 << 20);
     compare_sums::<10_000_000>("u64 sum, 10 M keys, filled", 64 << 20, 16 << 20);
     compare_counts("Str count, 10 k words", 10_000);

@@ -65,15 +65,28 @@ impl Bucket {
         matches_portably(&self.tags, tag)
     }
 
+    /// The entries: tag and row.
+    #[inline(always)]
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (u32, u32)> {
+        self.tags.into_iter().zip(self.rows).filter(|(tag, _)| *tag != VACANT)
+    }
+
+    /// Fills a slot.
+    #[inline(always)]
+    pub(crate) fn set(&mut self, slot: usize, tag: u32, row: u32) {
+        self.tags[slot] = tag;
+        self.rows[slot] = row;
+    }
+
     /// Takes an entry out; whether this makes a grave. Otherwise the last entry fills the gap.
     pub(crate) fn vacate(&mut self, slot: usize) -> bool {
         if self.was_full() {
-            (self.tags[slot], self.rows[slot]) = (VACANT, GRAVE);
+            self.set(slot, VACANT, GRAVE);
             return true;
         }
         let last = self.matches(VACANT).trailing_zeros() as usize - 1;
-        (self.tags[slot], self.rows[slot]) = (self.tags[last], self.rows[last]);
-        (self.tags[last], self.rows[last]) = (VACANT, NOBODY);
+        self.set(slot, self.tags[last], self.rows[last]);
+        self.set(last, VACANT, NOBODY);
         false
     }
 }
@@ -106,10 +119,7 @@ mod tests {
                 word = word.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
                 (word >> 30) | (word & 0x8000_0000)
             });
-            let bucket = Bucket {
-                tags,
-                rows: [1; SLOTS],
-            };
+            let bucket = Bucket { tags, rows: [1; SLOTS] };
             for tag in [0, 1, 2, 3, 0x8000_0000, 0x8000_0003, u32::MAX] {
                 assert_eq!(bucket.matches(tag), matches_portably(&tags, tag));
             }

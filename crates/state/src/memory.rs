@@ -215,6 +215,6 @@ mod tests {
     #[test]
     fn any_address_can_be_prefetched() {
         prefetch(std::ptr::null::<u8>());
-        prefetch(usize::MAX as *const u8);
+        prefetch(std::ptr::without_provenance::<u8>(usize::MAX));
     }
 }

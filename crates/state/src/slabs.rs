@@ -45,7 +45,7 @@ fn class_of(len: usize) -> usize {
 /// The slot size of a class.
 fn class_bytes(class: usize) -> usize {
     let base = 1 << (CLASS_MIN_LOG2 as usize + class / 2);
-    if class % 2 == 0 { base } else { base + base / 2 }
+    if class.is_multiple_of(2) { base } else { base + base / 2 }
 }
 
 impl Slabs {

@@ -4,29 +4,30 @@
 //! prefetched for the whole block, and only then is each key verified and its value updated. What the
 //! first pass found is a guess: a tag that agrees, as of the start of the block. The second pass
 //! checks it against the key and searches anew where it is wrong: after two keys with one tag, and for
-//! a key that came into being within the block.
+//! a key that came into being within the block. Tried and given up: smaller steps with a sliding lead,
+//! which spread the prefetches evenly over time. Memory sets the pace either way.
 //!
 //! The value is loaded from its row, given to the user's function, and stored back. So the function
 //! sees no memory of the table, and when it panics the row still holds what it held before.
 //!
-//! The parts that know no types ([`Core`]) are compiled once, in this crate; what a program compiles
+//! The parts that know no types (`Core`) are compiled once, in this crate; what a program compiles
 //! per key and value type is small.
 
 use crate::cell;
-use crate::index::{BEYOND, Index};
+use crate::index::Index;
 use crate::pages::{Pages, stride_for};
 use crate::slabs::Slabs;
 use millstream_core::record::{Key, Record};
 use std::borrow::Borrow;
 use std::marker::PhantomData;
 
-const STEP: usize = 32;
-const ROWS_AHEAD: usize = 64;
-const INDEX_AHEAD: usize = 64;
-const RING: usize = 256;
+/// How many records are located before the first of them is updated: as many cache lines are then
+/// on their way at once, and all of them fit into the first-level cache.
+const BLOCK: usize = 128;
 
-/// Tables up to this size stay in the second-level cache: fetching ahead would cost more than it saves.
-const NEAR_BYTES: usize = 256 << 10;
+/// Tables whose index is no larger stay in the second-level cache: fetching ahead would cost more than
+/// it saves.
+const NEAR_BYTES: usize = 512 << 10;
 
 /// Keyed state of one subtask: a value of type `V` for each key of type `K`.
 ///
@@ -86,26 +87,25 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
         mut init: impl FnMut() -> V,
         mut f: impl FnMut(usize, Q, &mut V),
     ) {
-        let mut guesses = Guesses::new();
-        let mut i = 0;
-        while i < hashes.len() {
-            self.core.look_ahead(hashes, i, &mut guesses);
-            let end = hashes.len().min(i + STEP);
-            while i < end {
-                let (hash, guess) = (hashes[i], guesses.rows[i % RING]);
-                let key = key(i);
-                let row = if self.holds(guess, key.borrow()) {
-                    guess
-                } else {
-                    self.find_or_insert(hash, key.borrow(), &mut init)
+        let mut rows = [0; BLOCK];
+        let mut start = 0;
+        while start < hashes.len() {
+            let block = self.core.locate(hashes, start, &mut rows);
+            for (i, (&hash, &guess)) in block.iter().zip(&rows).enumerate() {
+                let key = key(start + i);
+                let cells = match self.core.rows.get_mut(guess, Self::STRIDE) {
+                    Some(cells) if Self::has(cells, key.borrow(), &self.core.slabs) => cells,
+                    _ => {
+                        let row = self.find_or_insert(hash, key.borrow(), &mut init);
+                        self.core.rows.get_mut(row, Self::STRIDE).expect(FOUND)
+                    }
                 };
-                let cells = self.core.rows.get_mut(row, Self::STRIDE).expect(FOUND);
                 let value_cell = &mut cells[Self::KEY..Self::CELLS];
                 let mut value = cell::load(value_cell, &self.core.slabs);
-                f(i, key, &mut value);
+                f(start + i, key, &mut value);
                 cell::store(&value, value_cell, &mut self.core.slabs, &mut self.spill);
-                i += 1;
             }
+            start += block.len();
         }
     }
 
@@ -120,18 +120,16 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
         mut key: impl FnMut(usize) -> Q,
         mut f: impl FnMut(usize, &K, &mut Option<V>),
     ) {
-        let mut guesses = Guesses::new();
-        let mut i = 0;
-        while i < hashes.len() {
-            self.core.look_ahead(hashes, i, &mut guesses);
-            let end = hashes.len().min(i + STEP);
-            while i < end {
-                let (hash, guess) = (hashes[i], guesses.rows[i % RING]);
-                let key = key(i);
+        let mut rows = [0; BLOCK];
+        let mut start = 0;
+        while start < hashes.len() {
+            let block = self.core.locate(hashes, start, &mut rows);
+            for (i, &hash) in block.iter().enumerate() {
+                let key = key(start + i);
                 let key = key.borrow();
-                let row = if self.holds(guess, key) { guess } else { self.find(hash, key) };
+                let row = if self.holds(rows[i], key) { rows[i] } else { self.find(hash, key) };
                 let mut value = self.value(row);
-                f(i, key, &mut value);
+                f(start + i, key, &mut value);
                 match value {
                     Some(value) if row != 0 => self.store(row, &value),
                     Some(value) => {
@@ -140,12 +138,14 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
                     None if row != 0 => {
                         self.remove_row(hash, row);
                         // The row may be given out again: later guesses must not find it.
-                        guesses.forget(row);
+                        for guess in rows.iter_mut().filter(|guess| **guess == row) {
+                            *guess = 0;
+                        }
                     }
                     None => (),
                 }
-                i += 1;
             }
+            start += block.len();
         }
     }
 
@@ -160,6 +160,16 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
         let value = self.value(row)?;
         self.remove_row(hash, row);
         Some(value)
+    }
+
+    /// Gives a key this value, whether it is there or not.
+    pub fn put(&mut self, hash: u64, key: &K, value: &V) {
+        match self.find(hash, key) {
+            0 => {
+                self.insert(hash, key, value);
+            }
+            row => self.store(row, value),
+        }
     }
 
     /// Visits every key with its hash and value, in the order in which the rows lie in memory.
@@ -210,9 +220,15 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
     #[inline(always)]
     fn holds(&self, row: u32, key: &K) -> bool {
         match self.core.rows.get(row, Self::STRIDE) {
-            Some(cells) => cell::holds(&cells[..Self::KEY], key, &self.core.slabs),
+            Some(cells) => Self::has(cells, key, &self.core.slabs),
             None => false,
         }
+    }
+
+    /// Whether a row with these cells has this key.
+    #[inline(always)]
+    fn has(cells: &[u8], key: &K, slabs: &Slabs) -> bool {
+        cell::holds(&cells[..Self::KEY], key, slabs)
     }
 
     /// The row of a key, or 0.
@@ -277,35 +293,6 @@ fn full<K>() -> ! {
     )
 }
 
-/// The rows at which the keys of a batch are expected.
-struct Guesses {
-    /// That of element `i`, at `i` modulo the length.
-    rows: [u32; RING],
-    /// The elements before this have been located.
-    located: usize,
-    /// The index lines of the elements before this have been asked for.
-    wanted: usize,
-    beyond: Vec<u32>,
-}
-
-impl Guesses {
-    fn new() -> Self {
-        Self {
-            rows: [0; RING],
-            located: 0,
-            wanted: 0,
-            beyond: Vec::with_capacity(128),
-        }
-    }
-
-    /// Nobody is expected at this row any more.
-    fn forget(&mut self, row: u32) {
-        for guess in self.rows.iter_mut().filter(|guess| **guess == row) {
-            *guess = 0;
-        }
-    }
-}
-
 /// What does not depend on the types of key and value.
 struct Core {
     index: Index,
@@ -331,40 +318,44 @@ impl Core {
             + self.slabs.memory_bytes()
     }
 
-    /// Guesses the rows of the next [`STEP`] hashes from `start` on, if that is still to be done, and
-    /// has rows and index lines of later ones brought near.
+    /// The block of hashes from `start` on. Guesses a row for each of them and has the rows and the
+    /// index lines of the next block brought near.
     #[inline(never)]
-    fn look_ahead(&self, hashes: &[u64], start: usize, guesses: &mut Guesses) {
-        let far = self.index.memory_bytes() > NEAR_BYTES;
-        let located_end = if far { start + STEP + ROWS_AHEAD } else { start + STEP };
-        let located_end = located_end.min(hashes.len());
-        if far {
-            let wanted_end = (located_end + INDEX_AHEAD).min(hashes.len());
-            for hash in &hashes[guesses.wanted..wanted_end] {
+    fn locate<'a>(&self, hashes: &'a [u64], start: usize, rows: &mut [u32; BLOCK]) -> &'a [u64] {
+        let rest = &hashes[start..];
+        let (block, after) = rest.split_at(rest.len().min(BLOCK));
+        if self.index.memory_bytes() <= NEAR_BYTES {
+            for (row, hash) in rows.iter_mut().zip(block) {
+                *row = self.index.first(*hash).unwrap_or_else(|| self.index.first_beyond(*hash));
+            }
+            return block;
+        }
+        if start == 0 {
+            for hash in block {
                 self.index.prefetch(*hash);
             }
-            guesses.wanted = wanted_end;
         }
-        for i in guesses.beyond.drain(..) {
-            let row = self.index.first_beyond(hashes[i as usize]);
-            guesses.rows[i as usize % RING] = row;
-            self.rows.prefetch(row);
+        for hash in after.iter().take(BLOCK) {
+            self.index.prefetch(*hash);
         }
-        for (i, hash) in (guesses.located..).zip(&hashes[guesses.located..located_end]) {
-            let mut row = self.index.first(*hash);
-            if row == BEYOND {
-                if far {
-                    self.index.prefetch_beyond(*hash);
-                    guesses.beyond.push(i as u32);
-                } else {
-                    row = self.index.first_beyond(*hash);
-                }
-            } else if far {
-                self.rows.prefetch(row);
+        let mut beyond = [0; BLOCK];
+        let mut beyond_len = 0;
+        for (i, (row, hash)) in rows.iter_mut().zip(block).enumerate() {
+            if let Some(found) = self.index.first(*hash) {
+                *row = found;
+                self.rows.prefetch(found);
+            } else {
+                self.index.prefetch_beyond(*hash);
+                beyond[beyond_len] = i as u8;
+                beyond_len += 1;
             }
-            guesses.rows[i % RING] = row;
         }
-        guesses.located = located_end;
+        for i in &beyond[..beyond_len] {
+            let i = usize::from(*i);
+            rows[i] = self.index.first_beyond(block[i]);
+            self.rows.prefetch(rows[i]);
+        }
+        block
     }
 
     fn add(&mut self, hash: u64, row: u32) {

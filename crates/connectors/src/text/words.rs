@@ -110,7 +110,7 @@ impl Iterator for Words {
             self.edges &= self.edges - 1;
             end
         };
-        Some(Str::new(&self.block.text[start as usize..end as usize]))
+        Some(Str::prefix(&self.block.text[start as usize..], (end - start) as usize))
     }
 }
 

@@ -92,7 +92,10 @@ impl Configuration {
         let unknown = self.0.keys().filter(|key| !known.contains(&key.as_str()) && !foreign(key));
         let nearest = |key: &str| {
             let scored = known.iter().map(|candidate| (edits(key, candidate), *candidate));
-            scored.min().filter(|(n, _)| *n <= key.len().div_ceil(3)).map(|(_, candidate)| candidate)
+            scored
+                .min()
+                .filter(|(n, _)| *n <= key.len().div_ceil(3))
+                .map(|(_, candidate)| candidate)
         };
         unknown.map(|key| UnknownKey { key: key.clone(), nearest: nearest(key) }).collect()
     }

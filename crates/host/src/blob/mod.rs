@@ -7,7 +7,7 @@
 //!
 //! A name is the XXH3-128 hash of the content, so a transfer is checked by its name and two jobs with
 //! the same program share one file. The hash finds accidents, not forgers: who may talk to the server
-//! is decided by its [`Secret`](protocol::Secret), and by TLS where the shell puts it around
+//! is decided by its [`Secret`], and by TLS where the shell puts it around
 //! [`protocol::serve`].
 
 pub mod cache;

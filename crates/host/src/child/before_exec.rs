@@ -38,7 +38,7 @@ impl BeforeExec {
     }
 
     fn run(&self) -> Result<(), Errno> {
-        if false { setsid()?; }
+        setsid()?;
         #[cfg(target_os = "linux")]
         self.die_with_parent()?;
         #[cfg(target_os = "linux")]

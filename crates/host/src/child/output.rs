@@ -101,7 +101,8 @@ impl Output {
 
     /// Waits for more output; `false` if none came.
     fn wait(&self, time: Duration) -> bool {
-        let timeout = Timespec { tv_sec: 0, tv_nsec: i64::from(time.subsec_nanos()) };
+        let tv_sec = time.as_secs().try_into().expect("it is a part of a second");
+        let timeout = Timespec { tv_sec, tv_nsec: time.subsec_nanos().into() };
         let mut fds: Vec<_> = self.pipes().map(|pipe| PollFd::new(pipe, PollFlags::IN)).collect();
         retry_on_intr(|| poll(&mut fds, Some(&timeout))).is_ok_and(|ready| 0 < ready)
     }

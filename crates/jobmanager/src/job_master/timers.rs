@@ -8,6 +8,7 @@
 //! twice finds nothing due; only restarts have names, since an overtaken one must not act.
 
 use super::{Context, JobMaster, JobMasterTimer, moment};
+use crate::mutant;
 use millstream_core::time::Mono;
 use millstream_rpc::machine::Effect;
 use std::collections::BTreeMap;
@@ -65,6 +66,7 @@ impl JobMaster {
             // A restart whose backoff ends with this very millisecond still waits for its timer.
             let pending = matches!(timer, JobMasterTimer::Restart(id)
                 if restarts.iter().any(|(known, _)| known == *id));
+            let pending = pending && !mutant::on("due_restart_timer_cleared");
             let needed = deadlines.contains_key(timer) || pending;
             if !needed {
                 cx.out.push(Effect::ClearTimer { timer: *timer });

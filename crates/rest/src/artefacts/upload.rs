@@ -70,7 +70,7 @@ mod tests {
     fn read_all(parts: Vec<Part>) -> io::Result<Vec<u8>> {
         let (writer, mut reader) = pipe();
         for part in parts {
-            writer.0.try_send(part).ok().expect("the queue has room");
+            assert!(writer.0.try_send(part).is_ok(), "the queue has room");
         }
         drop(writer);
         let mut read = Vec::new();

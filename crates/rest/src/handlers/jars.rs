@@ -77,31 +77,33 @@ pub(crate) async fn upload(State(app): State<Arc<App>>, request: Request) -> Rep
         ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, rejection.body_text())
     })?;
     let limits = Limits::of(&app);
-    let Some(field) = limits.in_time(form.next_field()).await? else {
-        return Err(ApiError::bad_request("Exactly 1 file must be sent, received 0."));
-    };
-    if field.name() != Some(FIELD) || field.file_name().is_none() {
-        let message = format!("the form's only field must be a file with the name `{FIELD}`");
-        return Err(ApiError::bad_request(message));
-    }
+    let field = file_of(limits.in_time(form.next_field()).await?)?;
     let display_name = name::display_name(field.file_name());
-    let (writer, reader) = pipe();
+    let (writer, mut reader) = pipe();
     let storing = work.begin(move |store| {
-        let mut reader = reader;
         store.store(Upload { display_name: &display_name, content: &mut reader })
     });
     match transfer(field, &writer, &limits).await {
-        // The store knows why it stopped reading.
-        Err(Broken::Reader) => drop(writer),
-        Err(Broken::Request(error)) => return Err(error),
-        Ok(()) => {
-            if limits.in_time(form.next_field()).await?.is_some() {
-                return Err(ApiError::bad_request("Exactly 1 file must be sent, received more."));
-            }
-            let _ = writer.end().await;
+        Ok(()) if limits.in_time(form.next_field()).await?.is_some() => {
+            return Err(ApiError::bad_request("Exactly 1 file must be sent, received more."));
         }
+        Ok(()) => drop(writer.end().await),
+        Err(Broken::Request(error)) => return Err(error),
+        // The store knows why it stopped reading.
+        Err(Broken::Reader) => (),
     }
     Ok(Json(JarUpload::of(&finished(storing).await?)))
+}
+
+/// The form's first field, if that is the file.
+fn file_of(field: Option<Field<'_>>) -> Result<Field<'_>, ApiError> {
+    match field {
+        None => Err(ApiError::bad_request("Exactly 1 file must be sent, received 0.")),
+        Some(field) if field.name() == Some(FIELD) && field.file_name().is_some() => Ok(field),
+        Some(_) => Err(ApiError::bad_request(format!(
+            "the form's only field must be a file with the name `{FIELD}`"
+        ))),
+    }
 }
 
 /// How much, and how slowly.

@@ -27,9 +27,9 @@ impl PathParameters {
 
     pub(crate) fn subtask(&self) -> Result<u32, ApiError> {
         let text = self.text("subtaskindex");
-        // `parse` would take a sign as well.
-        let digits = text.bytes().all(|b| b.is_ascii_digit());
-        let index = text.parse().ok().filter(|_| digits);
+        // `parse` would take a sign and any number of zeros as well.
+        let plain = text.len() <= 10 && text.bytes().all(|b| b.is_ascii_digit());
+        let index = text.parse().ok().filter(|_| plain);
         index.ok_or_else(|| ApiError::bad_path("subtaskindex", text))
     }
 
@@ -74,7 +74,7 @@ mod tests {
     #[test]
     fn a_subtask_index_is_digits_only() {
         assert_eq!(parameters("subtaskindex", "7").subtask(), Ok(7));
-        for text in ["", "-1", "+1", " 1", "1.0", "4294967296", "../0"] {
+        for text in ["", "-1", "+1", " 1", "1.0", "4294967296", "00000000000", "../0"] {
             assert!(parameters("subtaskindex", text).subtask().is_err(), "{text}");
         }
     }

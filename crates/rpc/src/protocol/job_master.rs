@@ -113,6 +113,7 @@ pub struct TaskFailure {
     /// The whole story: operator, source line, message, last output of the process.
     pub message: String,
     /// Two failures with the same fingerprint are the same bug: operator, error and source position.
+    /// 0: a fault of the cluster, which never counts as a repetition.
     pub fingerprint: u64,
 }
 

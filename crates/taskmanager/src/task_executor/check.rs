@@ -1,19 +1,36 @@
 //! The invariants of a task executor (I4 of one worker, and that its parts agree). Run after every
 //! step, in every build: a worker that contradicts itself is better ended than kept.
 
-use super::{Pending, TaskExecutor};
+use super::{Admitted, Pending, TaskExecutor};
 use crate::job_table::{Job, Task};
 use crate::slot_table::SlotState;
 use millstream_core::ids::{ExecutionAttemptId, JobId};
 
 impl TaskExecutor {
     pub(super) fn check_all(&self) {
+        self.check_admitted();
         self.slots.check();
         self.resource_manager.check();
         self.check_slots_have_jobs();
         self.check_heartbeats();
         for (id, job) in &self.jobs {
             self.check_job(*id, job);
+        }
+    }
+
+    /// Nobody is obeyed who does not lead here, and no answer that was overtaken.
+    fn check_admitted(&self) {
+        match self.admitted {
+            Some(Admitted::ResourceManager { found, expected }) => {
+                assert_eq!(found, expected, "another resource manager was obeyed");
+            }
+            Some(Admitted::JobMaster { found, expected }) => {
+                assert_eq!(found, expected, "another job master was obeyed");
+            }
+            Some(Admitted::Offer { found, expected }) => {
+                assert_eq!(found, expected, "the answer to a former offer was obeyed");
+            }
+            None => (),
         }
     }
 

@@ -1,6 +1,6 @@
 //! The connections to job masters: registration, heartbeats, loss.
 
-use super::{Context, Pending, TaskExecutor, Timer};
+use super::{Admitted, Context, Pending, TaskExecutor, Timer};
 use crate::mutant;
 use crate::op::{NO_ANSWER, Op};
 use crate::slot_table::SlotState;
@@ -123,15 +123,21 @@ impl TaskExecutor {
     }
 
     /// Whether the message comes from the master at which we are registered for the job.
-    pub(super) fn require_job_master(&self, id: JobId, found: FencingToken) -> Result<(), Refusal> {
+    pub(super) fn require_job_master(
+        &mut self,
+        id: JobId,
+        found: FencingToken,
+    ) -> Result<(), Refusal> {
         let Some(link) = self.jobs.get(&id).and_then(|job| job.connected()) else {
             let text = format!("not registered at the master of job {id}");
             return Err(Refusal::NotReady(text));
         };
-        if link.leader.token == found || mutant::on("job_master_id_not_checked") {
+        let expected = link.leader.token;
+        if expected == found || mutant::on("job_master_id_not_checked") {
+            self.admitted = Some(Admitted::JobMaster { found, expected });
             return Ok(());
         }
-        Err(Refusal::Fenced { expected: Some(link.leader.token), found: Some(found) })
+        Err(Refusal::Fenced { expected: Some(expected), found: Some(found) })
     }
 
     /// The master's heartbeat: both sides compare what they hold.

@@ -138,6 +138,18 @@ pub struct Counters {
     pub refused_messages: u64,
 }
 
+/// On whose word a step has acted: what it named, and what it had to name. The check after the step
+/// compares them on its own, so that a door that forgets to look is noticed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Admitted {
+    /// A message of the resource manager, by its token.
+    ResourceManager { found: FencingToken, expected: FencingToken },
+    /// A message of a job master, by its token.
+    JobMaster { found: FencingToken, expected: FencingToken },
+    /// The answer to an offer, by its connection and number.
+    Offer { found: (u64, Option<u64>), expected: (u64, Option<u64>) },
+}
+
 /// The endpoint of a TaskManager.
 #[derive(Debug)]
 pub struct TaskExecutor {
@@ -164,6 +176,10 @@ pub struct TaskExecutor {
     last_number: u64,
     /// What no longer counted.
     counters: Counters,
+    /// On whose word this step has acted; emptied at the beginning of each.
+    admitted: Option<Admitted>,
+    /// It has begun; a second beginning does nothing.
+    started: bool,
     /// The process is to end: children are being killed, everything is refused.
     stopping: bool,
     /// It has said so, once.
@@ -184,6 +200,8 @@ impl TaskExecutor {
             work: BTreeMap::new(),
             last_number: 0,
             counters: Counters::default(),
+            admitted: None,
+            started: false,
             stopping: false,
             stopped: false,
             config,
@@ -224,6 +242,15 @@ impl TaskExecutor {
     /// What no longer counted.
     pub fn counters(&self) -> Counters {
         self.counters
+    }
+
+    fn start(&mut self, cx: &mut Context<'_>) {
+        if self.started || self.stopping {
+            self.counters.stale_events += 1;
+            return;
+        }
+        self.started = true;
+        self.start_to_register(cx);
     }
 
     fn on_message(&mut self, cx: &mut Context<'_>, message: Message, reply: Option<ReplyTo>) {
@@ -505,8 +532,9 @@ impl Machine for TaskExecutor {
     type Done = Done;
 
     fn step(&mut self, cx: &mut Cx<'_, Self>, input: Input<Timer, Done>) {
+        self.admitted = None;
         match input {
-            Input::Start => self.start_to_register(cx),
+            Input::Start => self.start(cx),
             Input::Message { message, reply, .. } => self.on_message(cx, message, reply),
             Input::Answered { ask, result } => self.on_answered(cx, ask, result),
             Input::Timer(timer) => self.on_timer(cx, timer),

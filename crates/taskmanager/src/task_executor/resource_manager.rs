@@ -1,7 +1,7 @@
 //! The connection to the resource manager: registration, slot report, heartbeats, and what happens
 //! when it is lost. Tasks never notice.
 
-use super::{Context, Pending, TaskExecutor, Timer};
+use super::{Admitted, Context, Pending, TaskExecutor, Timer};
 use crate::config::{Leader, TaskExecutorConfig};
 use crate::mutant;
 use crate::slot_table::Freed;
@@ -261,12 +261,13 @@ impl TaskExecutor {
     }
 
     /// Whether the message comes from the resource manager at which we are registered.
-    pub(super) fn require_resource_manager(&self, found: FencingToken) -> Result<(), Refusal> {
+    pub(super) fn require_resource_manager(&mut self, found: FencingToken) -> Result<(), Refusal> {
         let Some(expected) = self.resource_manager.token() else {
             let text = "not registered at a resource manager".to_owned();
             return Err(Refusal::NotReady(text));
         };
         if expected == found || mutant::on("skip_resource_manager_id_check") {
+            self.admitted = Some(Admitted::ResourceManager { found, expected });
             return Ok(());
         }
         Err(Refusal::Fenced { expected: Some(expected), found: Some(found) })

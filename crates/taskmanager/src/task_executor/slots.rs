@@ -1,6 +1,6 @@
 //! Slots: held for a job when the resource manager asks, offered to its master, given back.
 
-use super::{Context, Pending, TaskExecutor, Timer};
+use super::{Admitted, Context, Pending, TaskExecutor, Timer};
 use crate::child::Action;
 use crate::config::Leader;
 use crate::job_table::{Job, MasterLink};
@@ -135,15 +135,17 @@ impl TaskExecutor {
         slots: &BTreeSet<AllocationId>,
         result: Result<Answer, AskError>,
     ) {
-        let newest = self.jobs.get_mut(&id).and_then(|job| job.link.as_mut());
+        let found = (session, Some(offer));
+        let link = self.jobs.get_mut(&id).and_then(|job| job.link.as_mut());
         let counts = |link: &&mut MasterLink| {
-            mutant::on("late_offer_answer_counts")
-                || link.session == session && link.offer == Some(offer)
+            mutant::on("late_offer_answer_counts") || (link.session, link.offer) == found
         };
-        let Some(link) = newest.filter(counts) else {
+        let Some(link) = link.filter(counts) else {
             self.counters.stale_answers += 1;
             return;
         };
+        let expected = (link.session, link.offer);
+        self.admitted = Some(Admitted::Offer { found, expected });
         link.offer = None;
         match result {
             Ok(Answer::JobMaster(JobMasterAnswer::SlotsAccepted(accepted))) => {
@@ -162,11 +164,7 @@ impl TaskExecutor {
                 let at = cx.now + self.config.retry_delay_ms;
                 cx.out.push(Effect::SetTimer { timer, at });
             }
-            Ok(_) => {
-                for allocation in slots {
-                    self.release_slot(cx, *allocation, "the job master refused the offer");
-                }
-            }
+            Ok(_) => self.on_offer_accepted(cx, id, slots, &BTreeSet::new()),
         }
     }
 
@@ -187,6 +185,10 @@ impl TaskExecutor {
         accepted: &BTreeSet<AllocationId>,
     ) {
         for allocation in offered {
+            let holder = self.slots.get(allocation).map(|slot| slot.job);
+            if holder.is_some_and(|holder| holder != id) {
+                continue; // The grant is another job's by now.
+            }
             if !accepted.contains(allocation) {
                 self.release_slot(cx, *allocation, "the job master does not need the slot");
             } else if !self.activate_slot(cx, *allocation) {

@@ -33,11 +33,7 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
 fn words(env: &StreamContext, input: &str) -> Stream<impl Operator<Out = String> + use<>> {
     env.stream_file(input)
         .batch_mode(crate::batch_mode())
-        .flat_map(|line| {
-            line.split_ascii_whitespace()
-                .map(str::to_owned)
-                .collect::<Vec<_>>()
-        })
+        .flat_map(|line| line.split_ascii_whitespace().map(str::to_owned).collect::<Vec<_>>())
 }
 
 fn count_running(words: Stream<impl Operator<Out = String> + 'static>, mut results: Results<str>) {

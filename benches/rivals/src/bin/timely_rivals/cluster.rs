@@ -35,12 +35,7 @@ impl Processes {
     pub(crate) fn from_arguments(arguments: &mut Arguments) -> Result<Self> {
         let (addresses, index) = match arguments.text("addresses") {
             Some(addresses) => (addresses.split(',').map(str::to_owned).collect(), 1),
-            None => (
-                peer::free_ports()?
-                    .map(|port| format!("127.0.0.1:{port}"))
-                    .to_vec(),
-                0,
-            ),
+            None => (peer::free_ports()?.map(|port| format!("127.0.0.1:{port}")).to_vec(), 0),
         };
         Ok(Self { addresses, index })
     }

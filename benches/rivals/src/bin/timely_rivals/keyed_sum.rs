@@ -36,23 +36,19 @@ fn sum(records: u64, keys: u64, parallelism: usize, results: Results<u64>) -> Re
             numbers
                 .map(move |number| (splitmix64(number) % keys, number as i64))
                 .to_stream(scope)
-                .unary(
-                    Exchange::new(|record: &(u64, i64)| record.0),
-                    "Sum",
-                    |_, _| {
-                        let mut sums: FxHashMap<u64, i64> = FxHashMap::default();
-                        move |input, output| {
-                            input.for_each_time(|time, batches| {
-                                let mut session = output.session(&time);
-                                for (key, number) in batches.flat_map(|batch| batch.drain(..)) {
-                                    let sum = sums.entry(key).or_insert(0);
-                                    *sum += number;
-                                    session.give((key, *sum));
-                                }
-                            });
-                        }
-                    },
-                )
+                .unary(Exchange::new(|record: &(u64, i64)| record.0), "Sum", |_, _| {
+                    let mut sums: FxHashMap<u64, i64> = FxHashMap::default();
+                    move |input, output| {
+                        input.for_each_time(|time, batches| {
+                            let mut session = output.session(&time);
+                            for (key, number) in batches.flat_map(|batch| batch.drain(..)) {
+                                let sum = sums.entry(key).or_insert(0);
+                                *sum += number;
+                                session.give((key, *sum));
+                            }
+                        });
+                    }
+                })
                 .container::<Vec<_>>()
                 .inspect(move |(key, sum): &(u64, i64)| results.accept(key, *sum));
         });

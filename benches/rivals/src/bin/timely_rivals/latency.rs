@@ -41,12 +41,7 @@ impl Load {
             "spin" => true,
             _ => return Err(format!("no way to wait {wait:?}, but park, spin").into()),
         };
-        Ok(Self {
-            rate,
-            records: rate * (warmup + seconds),
-            records_warmup: rate * warmup,
-            spin,
-        })
+        Ok(Self { rate, records: rate * (warmup + seconds), records_warmup: rate * warmup, spin })
     }
 
     /// Nanoseconds after the start at which a record is due.
@@ -56,22 +51,19 @@ impl Load {
 
     fn variant(&self, processes: usize) -> String {
         let wait = if self.spin { "spin" } else { "park" };
-        let place = if processes == 2 {
-            "processes"
-        } else {
-            "threads"
-        };
+        let place = if processes == 2 { "processes" } else { "threads" };
         format!("{place}, {wait}")
     }
 }
 
 pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
     let load = Load::from_arguments(&mut arguments)?;
-    let processes = arguments.value("processes", 1)?;
-    if processes == 2 {
-        return run_processes(arguments, load);
-    }
     let parallelism = arguments.value("parallelism", 2)?;
+    match arguments.value("processes", 1)? {
+        1 => (),
+        2 if parallelism == 2 => return run_processes(arguments, load),
+        _ => return Err("either one process, or two and one worker in each".into()),
+    }
     arguments.finish()?;
 
     let clock = Clock::start();
@@ -106,10 +98,7 @@ fn measure(config: timely::Config, load: Load) -> Result<Vec<u64>> {
         let has_sink = worker.index() == 0;
         worker.dataflow::<u64, _, _>(|scope| {
             let capacity = if has_sink { load.records as usize } else { 0 };
-            let mut arrived = Arrived {
-                latencies: Vec::with_capacity(capacity),
-                collected,
-            };
+            let mut arrived = Arrived { latencies: Vec::with_capacity(capacity), collected };
             records_when_due(scope, load, has_source).sink(
                 Exchange::new(|_: &u64| 0),
                 "Measure",

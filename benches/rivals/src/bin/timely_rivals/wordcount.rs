@@ -38,9 +38,7 @@ fn count(input: PathBuf, parallelism: usize, results: Results<str>) -> Result<Ve
             lines
                 .to_stream(scope)
                 .flat_map(|line: String| {
-                    line.split_ascii_whitespace()
-                        .map(str::to_owned)
-                        .collect::<Vec<_>>()
+                    line.split_ascii_whitespace().map(str::to_owned).collect::<Vec<_>>()
                 })
                 .unary(
                     Exchange::new(|word: &String| FxBuildHasher.hash_one(word)),

@@ -1,0 +1,34 @@
+//! The scenario families, one a file; each has a test file of the same name.
+
+pub mod cancellation;
+pub mod every_event;
+pub mod heartbeat;
+pub mod jobs;
+pub mod region_failover;
+pub mod registration;
+pub mod slots_conserved;
+pub mod stale_messages;
+pub mod submission;
+
+use crate::family::Family;
+
+pub use cancellation::CANCELLATION;
+pub use every_event::EVERY_EVENT;
+pub use heartbeat::HEARTBEAT;
+pub use region_failover::REGION_FAILOVER;
+pub use registration::REGISTRATION;
+pub use slots_conserved::SLOTS_CONSERVED;
+pub use stale_messages::STALE_MESSAGES;
+pub use submission::SUBMISSION;
+
+/// All of them.
+pub const ALL: [&Family; 8] = [
+    &CANCELLATION,
+    &EVERY_EVENT,
+    &HEARTBEAT,
+    &REGION_FAILOVER,
+    &REGISTRATION,
+    &SLOTS_CONSERVED,
+    &STALE_MESSAGES,
+    &SUBMISSION,
+];

@@ -1,0 +1,101 @@
+//! Planted bugs: which there are, in which crate, and which family must find each.
+
+use crate::families::{
+    CANCELLATION, EVERY_EVENT, REGION_FAILOVER, REGISTRATION, SLOTS_CONSERVED, STALE_MESSAGES,
+    SUBMISSION,
+};
+use crate::family::Family;
+
+/// A crate that has planted bugs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Home {
+    /// `millstream-jobmanager`.
+    JobManager,
+    /// `millstream-taskmanager`.
+    TaskManager,
+}
+
+/// A planted bug.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mutant {
+    /// Its name in its crate.
+    pub name: &'static str,
+    /// Its crate.
+    pub home: Home,
+}
+
+thread_local! {
+    static ACTIVE: std::cell::Cell<Option<Mutant>> = const { std::cell::Cell::new(None) };
+}
+
+/// The one that is active on this thread.
+pub fn active() -> Option<Mutant> {
+    ACTIVE.get()
+}
+
+/// Activates one on this thread, or none.
+pub fn activate(mutant: Option<Mutant>) {
+    let name_in = |home| mutant.filter(|mutant| mutant.home == home).map(|mutant| mutant.name);
+    millstream_jobmanager::mutant::set(name_in(Home::JobManager));
+    millstream_taskmanager::mutant::set(name_in(Home::TaskManager));
+    ACTIVE.set(mutant);
+}
+
+/// Which family must find which mutant.
+pub const REGISTRY: &[(Mutant, &Family)] = &[
+    // millstream-taskmanager
+    (worker("skip_resource_manager_id_check"), &STALE_MESSAGES),
+    (worker("stale_slot_ticket_acts"), &STALE_MESSAGES),
+    (worker("slot_occupied_overwritten"), &SLOTS_CONSERVED),
+    (worker("late_offer_answer_counts"), &SLOTS_CONSERVED),
+    (worker("old_incarnation_event_accepted"), &CANCELLATION),
+    (worker("reuse_child_after_kill"), &CANCELLATION),
+    (worker("leak_slot_when_tasks_end"), &CANCELLATION),
+    (worker("job_master_id_not_checked"), &EVERY_EVENT),
+    (worker("blind_split_retry"), &REGION_FAILOVER),
+    // millstream-jobmanager: resource manager, slot manager
+    (master("skip_fencing_check_rm"), &STALE_MESSAGES),
+    (master("forget_stale_instance_check"), &REGISTRATION),
+    (master("forget_job_master_check"), &EVERY_EVENT),
+    (master("leak_slot_on_lost_ack"), &SLOTS_CONSERVED),
+    (master("freed_slot_is_not_rechecked"), &SLOTS_CONSERVED),
+    (master("double_grant_pending_slot"), &SLOTS_CONSERVED),
+    (master("old_report_frees_pending_slot"), &SLOTS_CONSERVED),
+    (master("stale_availability_frees_slot"), &EVERY_EVENT),
+    // millstream-jobmanager: dispatcher
+    (master("skip_fencing_check_dispatcher"), &SUBMISSION),
+    (master("duplicate_submit_accepted"), &SUBMISSION),
+    (master("start_before_persisted"), &SUBMISSION),
+    (master("forget_remembered_cancel"), &CANCELLATION),
+    (master("job_ends_twice"), &EVERY_EVENT),
+    (master("forget_waiters_at_end"), &SUBMISSION),
+    // millstream-jobmanager: job master, scheduler, execution graph
+    (master("skip_fencing_check_jm"), &STALE_MESSAGES),
+    (master("terminal_state_twice"), &SUBMISSION),
+    (master("offer_accepted_twice_for_one_requirement"), &SLOTS_CONSERVED),
+    (master("reconcile_ignores_missing"), &EVERY_EVENT),
+    (master("due_restart_timer_cleared"), &REGION_FAILOVER),
+    (master("accept_unknown_attempt_update"), &STALE_MESSAGES),
+    (master("restart_forgets_consumers"), &REGION_FAILOVER),
+    (master("stale_restart_timer_acts"), &REGION_FAILOVER),
+    (master("split_handed_twice"), &REGION_FAILOVER),
+];
+
+const fn worker(name: &'static str) -> Mutant {
+    let home = Home::TaskManager;
+    Mutant { name, home }
+}
+
+const fn master(name: &'static str) -> Mutant {
+    let home = Home::JobManager;
+    Mutant { name, home }
+}
+
+/// Mutants that exist in their crate and that no family has to find.
+pub fn unregistered() -> Vec<&'static str> {
+    let there = millstream_jobmanager::mutant::all().map(master);
+    let here = millstream_taskmanager::mutant::ALL.into_iter().map(worker);
+    let known = |mutant: &Mutant| REGISTRY.iter().any(|(registered, _)| registered == mutant);
+    let missing = there.chain(here).filter(|mutant| !known(mutant));
+    missing.map(|mutant| mutant.name).collect()
+}
