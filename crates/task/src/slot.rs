@@ -241,8 +241,7 @@ impl SlotThread {
     fn ask_for_split(&mut self, at: usize) {
         let running = &mut self.tasks[at];
         running.wake_at = None;
-        if !running.clock.asked_for_split {
-            running.clock.asked_for_split = true;
+        if running.task.take_split_request() {
             let attempt = running.deployment.attempt;
             let vertex: JobVertexId = attempt.vertex;
             (self.events)(FromJobProcess::RequestNextSplit { vertex, attempt });
@@ -315,8 +314,6 @@ struct StateClock {
     busy: Duration,
     idle: Duration,
     back_pressured: Duration,
-    /// A split has been asked for; the answer clears it.
-    asked_for_split: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -339,7 +336,6 @@ impl StateClock {
             busy: zero,
             idle: zero,
             back_pressured: zero,
-            asked_for_split: false,
         }
     }
 
@@ -357,9 +353,6 @@ impl StateClock {
             Some(Step::NeedOutput) => Share::BackPressured,
             _ => Share::Busy,
         };
-        if !matches!(step, Some(Step::NeedSplit)) {
-            self.asked_for_split = false;
-        }
         if now.duration_since(self.published) >= PUBLISH_EVERY {
             self.publish(of, task);
         }

@@ -22,6 +22,7 @@ pub use outputs::Outputs;
 
 use crate::failure::TaskError;
 use head::Polled;
+use millstream_core::OperatorError;
 use millstream_core::job_graph::SourceSplit;
 use pace::Pace;
 use std::time::{Duration, Instant};
@@ -76,8 +77,19 @@ pub struct StreamTask {
     open_since: Option<Instant>,
     /// Since when operators may hold results back.
     held_since: Option<Instant>,
-    /// A split has been asked for and has not come.
-    awaits_split: bool,
+    /// The source's next split.
+    split: SplitRequest,
+}
+
+/// How far a source is with its next split.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SplitRequest {
+    /// It has what it needs.
+    None,
+    /// It wants one, and nobody has been asked yet.
+    Wanted,
+    /// It has been asked for, once, and has not come.
+    Asked,
 }
 
 impl StreamTask {
@@ -92,7 +104,7 @@ impl StreamTask {
             pace,
             open_since: None,
             held_since: None,
-            awaits_split: false,
+            split: SplitRequest::None,
         }
     }
 
@@ -140,7 +152,7 @@ impl StreamTask {
     }
 
     fn poll_head(&mut self, now: Instant) -> Result<Step, TaskError> {
-        if self.awaits_split {
+        if self.split != SplitRequest::None {
             return Ok(Step::NeedSplit);
         }
         let room = self.pace.room(now);
@@ -156,7 +168,7 @@ impl StreamTask {
                 Step::Progress
             }
             Polled::NeedSplit => {
-                self.awaits_split = true;
+                self.split = SplitRequest::Wanted;
                 Step::NeedSplit
             }
             Polled::Idle(_) if self.chain.input_len() > 0 => Step::Progress,
@@ -236,9 +248,23 @@ impl StreamTask {
         Step::Progress
     }
 
+    /// Whether a split is to be asked for now. Says so once per split: a second ask would be
+    /// answered with another split, and one of the two would be lost.
+    pub fn take_split_request(&mut self) -> bool {
+        let wanted = self.split == SplitRequest::Wanted;
+        if wanted {
+            self.split = SplitRequest::Asked;
+        }
+        wanted
+    }
+
     /// The split that the source waits for; nothing: there is none left.
     pub fn add_split(&mut self, split: Option<SourceSplit>) -> Result<(), TaskError> {
-        self.awaits_split = false;
+        if self.split != SplitRequest::Asked {
+            let error = OperatorError::new("a split came that was not asked for");
+            return Err(TaskError::Operator { label: None, error });
+        }
+        self.split = SplitRequest::None;
         self.head.add_split(split)
     }
 
@@ -249,7 +275,7 @@ impl StreamTask {
 
     /// Whether a step would do nothing: asked before the thread sleeps.
     pub fn is_idle(&self) -> bool {
-        self.awaits_split || self.head.is_idle() || self.chain.has_output()
+        self.split != SplitRequest::None || self.head.is_idle() || self.chain.has_output()
     }
 
     /// Lets go of everything; after a failure or a cancellation `completed` is false.

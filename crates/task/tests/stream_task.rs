@@ -1,0 +1,128 @@
+//! One task alone, stepped by hand.
+
+use millstream_core::OperatorError;
+use millstream_core::error::Location;
+use millstream_core::job_graph::SourceSplit;
+use millstream_operator::context::OperatorLabel;
+use millstream_operator::map::Map;
+use millstream_operator::operator::Operator;
+use millstream_operator::sink::{SinkOperator, SinkWriter};
+use millstream_operator::source::{AnySource, Poll, ReaderSource, SourceClock, SourceReader};
+use millstream_shuffle::registry::PartitionRegistry;
+use millstream_task::failure::TaskError;
+use millstream_task::stream_task::{Chain, FLUSH_AFTER, Head, Outputs, Step, StreamTask};
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// Gives the bytes of each split as records; then it wants the next.
+#[derive(Default)]
+struct Splits {
+    left: Vec<u8>,
+    over: bool,
+}
+
+impl SourceReader<u64> for Splits {
+    fn poll(
+        &mut self,
+        out: &mut Vec<u64>,
+        room: usize,
+        _clock: SourceClock,
+    ) -> Result<Poll, OperatorError> {
+        let n = self.left.len().min(room);
+        out.extend(self.left.drain(..n).map(u64::from));
+        Ok(match (self.left.is_empty(), self.over) {
+            (false, _) => Poll::More,
+            (true, false) => Poll::NeedSplit,
+            (true, true) => Poll::End,
+        })
+    }
+
+    fn add_split(&mut self, split: Option<SourceSplit>) -> Result<(), OperatorError> {
+        assert!(self.left.is_empty(), "a split came before the last one was read");
+        match split {
+            Some(split) => self.left = split.0,
+            None => self.over = true,
+        }
+        Ok(())
+    }
+}
+
+/// Keeps what it gets.
+struct Collect(Rc<RefCell<Vec<u64>>>);
+
+impl SinkWriter<u64> for Collect {
+    fn write(&mut self, records: &mut Vec<u64>) -> Result<(), OperatorError> {
+        self.0.borrow_mut().append(records);
+        Ok(())
+    }
+}
+
+fn label(name: &str) -> OperatorLabel {
+    let declared_at = Location { file: "src/main.rs".to_owned(), line: 7 };
+    OperatorLabel { name: name.into(), declared_at }
+}
+
+fn task(function: impl Fn(u64) -> u64 + 'static) -> (StreamTask, Rc<RefCell<Vec<u64>>>) {
+    let collected = Rc::<RefCell<Vec<u64>>>::default();
+    let source = ReaderSource(Box::<Splits>::default());
+    let batch = source.output();
+    let operators: Vec<(OperatorLabel, Box<dyn Operator>)> = vec![
+        (label("double"), Box::new(Map::new(function))),
+        (label("collect"), Box::new(SinkOperator(Box::new(Collect(collected.clone()))))),
+    ];
+    let outputs = Outputs::new(Vec::new(), PartitionRegistry::new());
+    let head = Head::source(label("splits"), Box::new(source));
+    (StreamTask::new(head, Chain::new(batch, operators), outputs), collected)
+}
+
+#[test]
+fn each_split_is_asked_for_once_however_long_the_answer_takes() {
+    let (mut task, collected) = task(|n| n * 2);
+    let mut splits = vec![vec![1, 2], vec![3], vec![]].into_iter();
+    let mut now = Instant::now();
+    let (mut asked, mut steps_since) = (0, 0);
+    loop {
+        now += FLUSH_AFTER + Duration::from_millis(60);
+        match task.step(now).expect("nothing fails") {
+            Step::Finished => break,
+            Step::NeedSplit if task.take_split_request() => (asked, steps_since) = (asked + 1, 0),
+            // The answer comes after flushes have had their turn.
+            _ if steps_since == 5 => {
+                task.add_split(splits.next().map(SourceSplit)).expect("it was asked for");
+            }
+            _ => (),
+        }
+        steps_since += 1;
+    }
+    assert_eq!(asked, 4);
+    assert_eq!(*collected.borrow(), [2, 4, 6]);
+}
+
+#[test]
+fn a_split_that_nobody_asked_for_fails_the_task() {
+    let (mut task, _) = task(|n| n);
+    let error = task.add_split(None).expect_err("it was not asked for");
+    let failure = error.into_failure("splits (1/1)");
+    assert_eq!(failure.message, "task `splits (1/1)` failed: a split came that was not asked for");
+}
+
+#[test]
+fn a_panic_names_the_operator_and_its_line() {
+    let (mut task, _) = task(|n| if n == 3 { panic!("three") } else { n });
+    let mut now = Instant::now();
+    let error = loop {
+        now += Duration::from_millis(1);
+        match task.step(now) {
+            Ok(Step::NeedSplit) if task.take_split_request() => {
+                task.add_split(Some(SourceSplit(vec![1, 2, 3]))).expect("it was asked for");
+            }
+            Ok(_) => (),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, TaskError::Operator { label: Some(_), .. }));
+    let message = error.into_failure("splits -> double (1/1)").message;
+    assert!(message.starts_with("operator `double` declared at src/main.rs:7 failed"), "{message}");
+    assert!(message.contains("panic: three at "), "{message}");
+}
