@@ -275,3 +275,28 @@ fn catch_panics_quietly() {
         }));
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::families::CANCELLATION;
+    use crate::family::{Keep, Scenario};
+    use crate::mutants::{REGISTRY, activate};
+
+    #[test]
+    fn a_failure_tells_its_story_and_shrinking_keeps_only_faults_that_matter() {
+        let Scenario::Cluster(scenario) = &CANCELLATION.scenario else { panic!("a cluster") };
+        let mutant = REGISTRY.iter().find(|(it, _)| it.name == "leak_slot_when_tasks_end");
+        activate(mutant.map(|(it, _)| *it));
+        let caught = (0..500).find(|seed| {
+            let run = CANCELLATION.run(*seed, Keep::default());
+            run.is_err() && scenario.draw(*seed).1.faults.len() > 1
+        });
+        let seed = caught.expect("the mutant is caught by a run with faults");
+        let failure = scenario.shrink(seed).expect("it fails again");
+        activate(None);
+        assert!(failure.message.contains("leaked"), "{}", failure.message);
+        assert!(failure.last_events.len() > 10);
+        let plan = failure.plan.expect("a cluster has a plan");
+        assert!(plan.faults.len() < scenario.draw(seed).1.faults.len(), "{plan}");
+    }
+}

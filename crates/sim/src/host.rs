@@ -167,9 +167,8 @@ impl<M: Machine> Host<M> {
         self.machine.check();
         let mut ops = Vec::new();
         for effect in out {
-            if env.trace.is_recording() {
-                env.note(|| format!("   -> {effect:?}"));
-            }
+            let name = env.name;
+            env.trace.remark(env.now_us, || format!("{name}:    -> {effect:?}"));
             self.perform(env, effect, &mut ops);
         }
         ops
@@ -193,10 +192,10 @@ impl<M: Machine> Host<M> {
         let host = self.id;
         match effect {
             Effect::Tell { to, token, message } => {
-                env.out.push(Out::Send { host, to, token, message, ask: None })
+                env.out.push(Out::Send { host, to, token, message, ask: None });
             }
             Effect::Ask { ask, to, token, message, timeout_ms } => {
-                env.out.push(Out::Send { host, to, token, message, ask: Some((ask, timeout_ms)) })
+                env.out.push(Out::Send { host, to, token, message, ask: Some((ask, timeout_ms)) });
             }
             Effect::Reply { to, answer } => env.out.push(Out::Reply { to, answer }),
             Effect::SetTimer { timer, at } => self.set_timer(env, timer, at),

@@ -1,13 +1,16 @@
-//! The virtual network: one connection per pair of processes, first in first out, that can be slow,
-//! cut, or reset; and lose messages or deliver them twice, which a real one does when queues
-//! overflow or an ask is given up.
+//! The virtual network, as the shell uses it: who has something to say to a process dials it, and
+//! keeps that connection for what it says; answers come back over it. So between two processes that
+//! both speak there are two connections, each first in first out, and nothing keeps an order between
+//! them.
 //!
+//! - Connections are slow, cut, or reset; and they lose messages or deliver them twice, which a real
+//!   one does when queues overflow or an ask is given up.
 //! - A cut direction holds what is sent (TCP repeats it) until it heals: then all arrives at once,
 //!   or the connection turns out to be reset and all is lost.
-//! - A reset is dialled again at once. The same process goes on; another one, or a refusal, is told
-//!   to the endpoints as a lost peer; a link that is cut leaves them waiting.
-//! - A process that crashed silently (its machine is gone) refuses nothing: its peers only notice
-//!   when it is back, or by their heartbeats.
+//! - A reset is dialled again at once. The same process goes on; another one, a refusal, or silence
+//!   for too long, is a lost peer.
+//! - A process that crashed silently (its machine is gone) refuses nothing: its peers notice when it
+//!   is back, or by their heartbeats.
 
 use crate::plan::Weather;
 use millstream_core::ids::FencingToken;
@@ -20,6 +23,9 @@ pub type ProcId = usize;
 
 /// Names an ask, over the whole run.
 pub type Correlation = u64;
+
+/// Names a connection, over the whole run.
+pub type Epoch = u64;
 
 /// What travels.
 #[derive(Clone, Debug)]
@@ -51,11 +57,11 @@ pub enum NetEvent {
         /// The receiver.
         to: ProcId,
         /// The connection.
-        epoch: Option<u64>,
+        epoch: Option<Epoch>,
         /// What.
         frame: Frame,
     },
-    /// A process learns who answers at the other end of a new connection.
+    /// Who dialled learns who answers.
     Connected {
         /// Who learns it.
         at: ProcId,
@@ -63,6 +69,8 @@ pub enum NetEvent {
         peer: ProcId,
         /// In which life.
         instance: u64,
+        /// Over which connection.
+        epoch: Epoch,
     },
     /// Nobody listens there.
     Refused {
@@ -73,14 +81,23 @@ pub enum NetEvent {
         /// The ask that was to be sent.
         ask: Option<Correlation>,
     },
+    /// Somebody has dialled for too long without an answer, unless it got through meanwhile.
+    DialTimeout {
+        /// Who.
+        at: ProcId,
+        /// Where.
+        peer: ProcId,
+        /// Which time it dialled.
+        dial: u64,
+    },
     /// A connection is broken.
     Broken {
-        /// Who learns it.
+        /// Who had dialled it.
         at: ProcId,
         /// With whom.
         peer: ProcId,
         /// Which.
-        epoch: u64,
+        epoch: Epoch,
     },
 }
 
@@ -95,27 +112,28 @@ pub struct Presence {
     pub instance: u64,
 }
 
-/// One pair of processes. Index 0 of the pairs is the direction from the lower number.
+/// What one process has to say to another.
 #[derive(Debug, Default)]
 struct Link {
-    /// The connection that stands: its number, and between which lives.
-    connection: Option<(u64, [u64; 2])>,
-    /// Counts connections.
-    epochs: u64,
-    /// How many cuts are in force.
-    blocked: [u32; 2],
-    /// What waits for a cut to heal.
+    /// The connection that stands: its name, and between which lives (who dialled comes first).
+    connection: Option<(Epoch, [u64; 2])>,
+    /// What waits for a cut to heal: of who dialled, and answers.
     held: [VecDeque<Frame>; 2],
-    /// When the last frame arrives: none may overtake it.
+    /// When the last frame arrives in each direction: none may overtake it.
     last_us: [u64; 2],
-    /// Somebody dials and hears nothing.
-    dialling: bool,
+    /// It is dialled and nothing is heard, for the n-th time.
+    dialling: Option<u64>,
 }
 
 /// The network.
 #[derive(Debug)]
 pub struct Net {
+    /// By who speaks and who is spoken to.
     links: BTreeMap<(ProcId, ProcId), Link>,
+    /// How many cuts are in force from one process to another.
+    blocked: BTreeMap<(ProcId, ProcId), u32>,
+    /// Counts connections and dials.
+    last: u64,
     rng: Rng,
     /// How it behaves now.
     pub weather: Weather,
@@ -127,19 +145,41 @@ pub type Schedule = Vec<(u64, NetEvent)>;
 /// Frames that wait at a cut at most: more are lost, as in a bounded queue.
 const HELD_MAX: usize = 2_000;
 
+/// So long a dial waits for an answer, as in the shell.
+const CONNECT_TIMEOUT_US: u64 = 10_000_000;
+
 impl Net {
     /// No connection yet.
     pub fn new(seed: u64, weather: Weather) -> Self {
-        Self { links: BTreeMap::new(), rng: Rng::new(seed ^ 0x0E71), weather }
+        Self {
+            links: BTreeMap::new(),
+            blocked: BTreeMap::new(),
+            last: 0,
+            rng: Rng::new(seed ^ 0x0E71),
+            weather,
+        }
     }
 
-    /// The connection that stands between two processes.
-    pub fn epoch(&self, a: ProcId, b: ProcId) -> Option<u64> {
-        let link = self.links.get(&pair(a, b).0)?;
+    /// The connection over which one process speaks to another.
+    pub fn epoch(&self, from: ProcId, to: ProcId) -> Option<Epoch> {
+        let link = self.links.get(&(from, to))?;
         link.connection.map(|(epoch, _)| epoch)
     }
 
-    /// Sends a frame; the connection it goes over, if one stands.
+    /// Whether the frame's connection stands, between the processes that live now.
+    pub fn stands(&self, from: ProcId, to: ProcId, epoch: Epoch, presence: &[Presence]) -> bool {
+        [(from, to), (to, from)].iter().any(|key| {
+            let link = self.links.get(key);
+            let connection = link.and_then(|link| link.connection);
+            connection == Some((epoch, [presence[key.0].instance, presence[key.1].instance]))
+        })
+    }
+
+    fn is_blocked(&self, from: ProcId, to: ProcId) -> bool {
+        self.blocked.get(&(from, to)).is_some_and(|cuts| *cuts > 0)
+    }
+
+    /// Says something to a process; the connection it goes over, if one stands.
     pub fn send(
         &mut self,
         now_us: u64,
@@ -147,26 +187,19 @@ impl Net {
         frame: Frame,
         presence: &[Presence],
         out: &mut Schedule,
-    ) -> Option<u64> {
-        let (key, direction) = pair(from, to);
-        let link = self.links.entry(key).or_default();
-        if let Some((_, lives)) = link.connection
-            && lives[direction] != presence[from].instance
-        {
+    ) -> Option<Epoch> {
+        let link = self.links.entry((from, to)).or_default();
+        if link.connection.is_some_and(|(_, lives)| lives[0] != presence[from].instance) {
             // Of a former life of the sender, which vanished without a word.
-            link.connection = None;
-            link.held = Default::default();
+            *link = Link::default();
         }
         if link.connection.is_none() {
             self.dial(now_us, from, to, presence, out);
         }
-        let link = self.links.entry(key).or_default();
+        let link = self.links.entry((from, to)).or_default();
         let Some((epoch, lives)) = link.connection else {
-            // Dialling without an answer, or refused.
-            let target = presence[to];
-            let cut = link.blocked != [0, 0];
-            if cut || !target.machine_up {
-                hold(link, direction, frame);
+            if link.dialling.is_some() {
+                hold(link, 0, frame);
             } else if let Frame::Message { ask: Some(ask), .. } = frame {
                 let at = now_us + 2 * self.weather.delay_us_min;
                 let ask = Some(ask);
@@ -174,95 +207,114 @@ impl Net {
             }
             return None;
         };
-        if presence[to].up && lives[1 - direction] != presence[to].instance {
+        if presence[to].up && lives[1] != presence[to].instance {
             // The other end was replaced and does not know this connection.
             self.break_link(now_us, from, to, presence, out);
-            return Some(epoch);
+        } else {
+            self.pass_on(now_us, (from, to), 0, frame, out);
         }
-        if link.blocked[direction] > 0 {
-            hold(link, direction, frame);
-            return Some(epoch);
-        }
-        self.pass_on(now_us, from, to, frame, out);
         Some(epoch)
     }
 
-    /// Sends a frame over the standing connection, with the weather's luck.
-    fn pass_on(&mut self, now_us: u64, from: ProcId, to: ProcId, frame: Frame, out: &mut Schedule) {
-        if matches!(frame, Frame::Message { ask: None, .. }) {
-            self.pass_on_late(now_us, from, to, &frame, out);
+    /// Answers over the connection that the ask came over; an answer without it is lost.
+    pub fn answer(
+        &mut self,
+        now_us: u64,
+        (from, to): (ProcId, ProcId),
+        epoch: Option<Epoch>,
+        frame: Frame,
+        out: &mut Schedule,
+    ) {
+        let stands = self.epoch(to, from);
+        // One that was asked while the connection was being made goes over that connection.
+        if stands.is_some() && (epoch.is_none() || epoch == stands) {
+            self.pass_on(now_us, (to, from), 1, frame, out);
+        }
+    }
+
+    /// Sends a frame over a standing connection, with the weather's luck.
+    fn pass_on(
+        &mut self,
+        now_us: u64,
+        key: (ProcId, ProcId),
+        lane: usize,
+        frame: Frame,
+        out: &mut Schedule,
+    ) {
+        let (from, to) = ends(key, lane);
+        if self.is_blocked(from, to) {
+            return hold(self.links.entry(key).or_default(), lane, frame);
         }
         let (lost, doubled) = self.luck(&frame);
+        self.repeat_late(now_us, (from, to), &frame, out);
         if lost {
             return;
         }
         if doubled {
-            match &frame {
-                // A second answer comes long after the first, and needs no connection.
-                Frame::Answer(..) => {
-                    let at = now_us + 1_000 * (1 + self.rng.below(20_000));
-                    let (frame, epoch) = (frame.clone(), None);
-                    out.push((at, NetEvent::Arrive { from, to, epoch, frame }));
-                }
-                _ => self.arrive_in_order(now_us, from, to, frame.clone(), out),
-            }
+            self.arrive_in_order(now_us, key, lane, frame.clone(), out);
         }
-        self.arrive_in_order(now_us, from, to, frame, out);
+        self.arrive_in_order(now_us, key, lane, frame, out);
     }
 
-    /// Maybe it arrives once more, long after, as if a proxy had kept it.
-    fn pass_on_late(
-        &mut self,
-        now_us: u64,
-        from: ProcId,
-        to: ProcId,
-        frame: &Frame,
-        out: &mut Schedule,
-    ) {
-        let chance = self.weather.late_tells;
-        if chance > 0 && self.rng.one_in_thousand(chance) {
-            let at = now_us + 1_000 * (1 + self.rng.below(self.weather.late_ms));
-            let (frame, epoch) = (frame.clone(), None);
-            out.push((at, NetEvent::Arrive { from, to, epoch, frame }));
-        }
-    }
-
+    /// Whether the frame gets lost, and whether it comes twice.
     fn luck(&mut self, frame: &Frame) -> (bool, bool) {
         let (lost, doubled) = match frame {
             Frame::Message { ask: None, .. } => {
                 (self.weather.lost_tells, self.weather.doubled_tells)
             }
             Frame::Message { .. } => (self.weather.lost_asks, self.weather.doubled_asks),
-            Frame::Answer(..) => (self.weather.lost_asks, self.weather.late_answers),
+            Frame::Answer(..) => (self.weather.lost_asks, 0),
             Frame::NoEndpoint(_) => (0, 0),
         };
-        let lost = lost > 0 && self.rng.one_in_thousand(lost);
-        let doubled = doubled > 0 && self.rng.one_in_thousand(doubled);
-        (lost, doubled)
+        (self.chance(lost), self.chance(doubled))
+    }
+
+    fn chance(&mut self, thousandths: u64) -> bool {
+        thousandths > 0 && self.rng.one_in_thousand(thousandths)
+    }
+
+    /// Maybe it arrives once more, long after, as if a proxy had kept it.
+    fn repeat_late(
+        &mut self,
+        now_us: u64,
+        (from, to): (ProcId, ProcId),
+        frame: &Frame,
+        out: &mut Schedule,
+    ) {
+        let chance = match frame {
+            Frame::Message { ask: None, .. } => self.weather.late_tells,
+            Frame::Answer(..) => self.weather.late_answers,
+            _ => 0,
+        };
+        if self.chance(chance) {
+            let at = now_us + 1_000 * (1 + self.rng.below(self.weather.late_ms.max(1)));
+            let (frame, epoch) = (frame.clone(), None);
+            out.push((at, NetEvent::Arrive { from, to, epoch, frame }));
+        }
     }
 
     fn arrive_in_order(
         &mut self,
         now_us: u64,
-        from: ProcId,
-        to: ProcId,
+        key: (ProcId, ProcId),
+        lane: usize,
         frame: Frame,
         out: &mut Schedule,
     ) {
         let delay = self.delay_us();
-        let (key, direction) = pair(from, to);
         let link = self.links.entry(key).or_default();
-        let at = (now_us + delay).max(link.last_us[direction] + 1);
-        link.last_us[direction] = at;
+        let at = (now_us + delay).max(link.last_us[lane] + 1);
+        link.last_us[lane] = at;
         let epoch = link.connection.map(|(epoch, _)| epoch);
+        let (from, to) = ends(key, lane);
         out.push((at, NetEvent::Arrive { from, to, epoch, frame }));
     }
 
     fn delay_us(&mut self) -> u64 {
-        let weather = &self.weather;
-        if weather.slow > 0 && self.rng.one_in_thousand(weather.slow) {
-            return 1_000 * (1 + self.rng.below(weather.slow_ms.max(1)));
+        if self.chance(self.weather.slow) {
+            return 1_000 * (1 + self.rng.below(self.weather.slow_ms.max(1)));
         }
+        let weather = &self.weather;
         let span = weather.delay_us_max.saturating_sub(weather.delay_us_min) + 1;
         weather.delay_us_min + self.rng.below(span)
     }
@@ -276,64 +328,87 @@ impl Net {
         presence: &[Presence],
         out: &mut Schedule,
     ) {
-        let (key, _) = pair(from, to);
-        let link = self.links.entry(key).or_default();
+        self.last += 1;
+        let number = self.last;
+        let cut = self.is_blocked(from, to) || self.is_blocked(to, from);
+        let link = self.links.entry((from, to)).or_default();
         let target = presence[to];
-        if link.blocked != [0, 0] || !target.machine_up {
-            link.dialling = true;
+        if cut || !target.machine_up {
+            if link.dialling.is_none() {
+                link.dialling = Some(number);
+                let timeout = NetEvent::DialTimeout { at: from, peer: to, dial: number };
+                out.push((now_us + CONNECT_TIMEOUT_US, timeout));
+            }
             return;
         }
+        link.dialling = None;
         let at = now_us + 2 * self.weather.delay_us_min;
         if !target.up {
             let refused = NetEvent::Refused { at: from, peer: to, ask: None };
             out.push((at, refused));
             return;
         }
-        link.dialling = false;
-        link.epochs += 1;
-        let lives = [presence[key.0].instance, presence[key.1].instance];
-        link.connection = Some((link.epochs, lives));
+        let instance = target.instance;
+        link.connection = Some((number, [presence[from].instance, instance]));
         link.last_us = [at, at];
-        for (at_proc, peer) in [(from, to), (to, from)] {
-            let instance = presence[peer].instance;
-            out.push((at, NetEvent::Connected { at: at_proc, peer, instance }));
-        }
+        let connected = NetEvent::Connected { at: from, peer: to, instance, epoch: number };
+        out.push((at, connected));
     }
 
-    /// The connection between the two is gone, and all that was on its way; both ends that live
-    /// learn it. (A machine that is gone tells nobody.)
+    /// A dial was given up: what waited for it is lost. The asks among that; nothing if it was not
+    /// the newest dial or got through.
+    pub fn give_up_dial(
+        &mut self,
+        from: ProcId,
+        to: ProcId,
+        dial: u64,
+    ) -> Option<Vec<Correlation>> {
+        let link = self.links.get_mut(&(from, to))?;
+        if link.dialling != Some(dial) {
+            return None;
+        }
+        let link = std::mem::take(link);
+        let asks = link.held[0].iter().filter_map(|frame| match frame {
+            Frame::Message { ask, .. } => *ask,
+            _ => None,
+        });
+        Some(asks.collect())
+    }
+
+    /// The connection that one process had dialled is gone, and all that was on its way over it.
+    /// It learns that, if it lives.
     pub fn break_link(
         &mut self,
         now_us: u64,
-        a: ProcId,
-        b: ProcId,
+        from: ProcId,
+        to: ProcId,
         presence: &[Presence],
         out: &mut Schedule,
     ) {
-        let (key, _) = pair(a, b);
-        let Some(link) = self.links.get_mut(&key) else {
+        let Some(link) = self.links.get_mut(&(from, to)) else {
             return;
         };
-        let Some((epoch, _)) = link.connection.take() else {
+        let Some((epoch, _)) = link.connection else {
             return;
         };
-        link.held = Default::default();
-        for (at_proc, peer) in [(a, b), (b, a)] {
-            if presence[at_proc].up {
-                let at = now_us + self.weather.delay_us_min;
-                out.push((at, NetEvent::Broken { at: at_proc, peer, epoch }));
-            }
+        *link = Link::default();
+        if presence[from].up {
+            let at = now_us + self.weather.delay_us_min;
+            out.push((at, NetEvent::Broken { at: from, peer: to, epoch }));
         }
     }
 
-    /// All peers that the process has, or tries to have, a connection with.
+    /// All peers that the process has something to say to, or that have something to say to it.
     pub fn peers_of(&self, process: ProcId) -> Vec<ProcId> {
         let of = |(a, b): &(ProcId, ProcId)| match (*a == process, *b == process) {
             (true, _) => Some(*b),
             (_, true) => Some(*a),
             _ => None,
         };
-        self.links.keys().filter_map(of).collect()
+        let mut peers: Vec<_> = self.links.keys().filter_map(of).collect();
+        peers.sort_unstable();
+        peers.dedup();
+        peers
     }
 
     /// A broken connection is dialled again.
@@ -352,8 +427,7 @@ impl Net {
 
     /// One direction is cut.
     pub fn block(&mut self, from: ProcId, to: ProcId) {
-        let (key, direction) = pair(from, to);
-        self.links.entry(key).or_default().blocked[direction] += 1;
+        *self.blocked.entry((from, to)).or_default() += 1;
     }
 
     /// A cut heals.
@@ -365,14 +439,14 @@ impl Net {
         presence: &[Presence],
         out: &mut Schedule,
     ) {
-        let (key, direction) = pair(from, to);
-        let link = self.links.entry(key).or_default();
-        link.blocked[direction] = link.blocked[direction].saturating_sub(1);
-        if link.blocked[direction] > 0 {
+        let cuts = self.blocked.entry((from, to)).or_default();
+        *cuts = cuts.saturating_sub(1);
+        if *cuts > 0 {
             return;
         }
         if reset {
             self.break_link(now_us, from, to, presence, out);
+            self.break_link(now_us, to, from, presence, out);
         }
         self.wake(now_us, from, to, presence, out);
     }
@@ -387,34 +461,123 @@ impl Net {
         out: &mut Schedule,
     ) {
         for (from, to) in [(a, b), (b, a)] {
-            let (key, direction) = pair(from, to);
-            let Some(link) = self.links.get_mut(&key) else {
-                return;
-            };
-            if link.connection.is_none() && (link.dialling || !link.held[direction].is_empty()) {
+            if self.links.get(&(from, to)).is_some_and(|link| link.dialling.is_some()) {
                 self.dial(now_us, from, to, presence, out);
             }
-            let Some(link) = self.links.get_mut(&key) else {
-                return;
+            let Some(link) = self.links.get_mut(&(from, to)) else {
+                continue;
             };
-            if link.blocked[direction] > 0 || link.connection.is_none() {
+            if link.connection.is_none() {
                 continue;
             }
-            let held: Vec<Frame> = link.held[direction].drain(..).collect();
-            for frame in held {
-                self.pass_on(now_us, from, to, frame, out);
+            let held = std::mem::take(&mut link.held);
+            for (lane, frames) in held.into_iter().enumerate() {
+                for frame in frames {
+                    self.pass_on(now_us, (from, to), lane, frame, out);
+                }
             }
         }
     }
 }
 
-fn hold(link: &mut Link, direction: usize, frame: Frame) {
-    if link.held[direction].len() < HELD_MAX {
-        link.held[direction].push_back(frame);
+/// Who sends and who receives in a lane of a link.
+fn ends((dialler, peer): (ProcId, ProcId), lane: usize) -> (ProcId, ProcId) {
+    if lane == 0 { (dialler, peer) } else { (peer, dialler) }
+}
+
+fn hold(link: &mut Link, lane: usize, frame: Frame) {
+    if link.held[lane].len() < HELD_MAX {
+        link.held[lane].push_back(frame);
     }
 }
 
-/// The pair's key, and 0 if `from` is its lower number.
-fn pair(from: ProcId, to: ProcId) -> ((ProcId, ProcId), usize) {
-    if from < to { ((from, to), 0) } else { ((to, from), 1) }
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use millstream_rpc::protocol::dispatcher::ToDispatcher;
+
+    const UP: Presence = Presence { up: true, machine_up: true, instance: 1 };
+
+    fn calm() -> Net {
+        let weather = Weather { delay_us_min: 10, delay_us_max: 1_000, ..Weather::default() };
+        Net::new(1, weather)
+    }
+
+    fn tell() -> Frame {
+        Frame::Message {
+            to: EndpointName::Dispatcher,
+            token: None,
+            message: Box::new(Message::Dispatcher(ToDispatcher::ListJobs)),
+            ask: None,
+        }
+    }
+
+    /// When frames arrive that still have their connection.
+    fn arrivals(net: &Net, out: &Schedule, presence: &[Presence]) -> Vec<u64> {
+        let arrive = |(at, event): &(u64, NetEvent)| match event {
+            NetEvent::Arrive { from, to, epoch, .. } => {
+                let stands = epoch.is_none_or(|epoch| net.stands(*from, *to, epoch, presence));
+                stands.then_some(*at)
+            }
+            _ => None,
+        };
+        out.iter().filter_map(arrive).collect()
+    }
+
+    #[test]
+    fn frames_of_one_connection_keep_their_order() {
+        let (mut net, mut out) = (calm(), Schedule::new());
+        for now_us in 0..100 {
+            net.send(now_us, (0, 1), tell(), &[UP; 2], &mut out);
+        }
+        let arrivals = arrivals(&net, &out, &[UP; 2]);
+        assert_eq!(arrivals.len(), 100);
+        assert!(arrivals.is_sorted());
+    }
+
+    #[test]
+    fn a_cut_holds_what_is_sent_until_it_heals() {
+        let (mut net, mut out) = (calm(), Schedule::new());
+        net.send(0, (0, 1), tell(), &[UP; 2], &mut out);
+        net.block(0, 1);
+        net.send(1, (0, 1), tell(), &[UP; 2], &mut out);
+        assert_eq!(arrivals(&net, &out, &[UP; 2]).len(), 1);
+        net.unblock(5_000, (0, 1), false, &[UP; 2], &mut out);
+        let arrivals = arrivals(&net, &out, &[UP; 2]);
+        assert!(arrivals[1] > 5_000, "{arrivals:?}");
+    }
+
+    #[test]
+    fn what_was_on_its_way_over_a_reset_connection_never_arrives() {
+        let (mut net, mut out) = (calm(), Schedule::new());
+        net.send(0, (0, 1), tell(), &[UP; 2], &mut out);
+        net.break_link(1, 0, 1, &[UP; 2], &mut out);
+        assert!(arrivals(&net, &out, &[UP; 2]).is_empty());
+        net.redial(2, 0, 1, &[UP; 2], &mut out);
+        net.send(3, (0, 1), tell(), &[UP; 2], &mut out);
+        assert_eq!(arrivals(&net, &out, &[UP; 2]).len(), 1);
+    }
+
+    #[test]
+    fn a_process_does_not_get_what_was_sent_to_its_former_life() {
+        let (mut net, mut out) = (calm(), Schedule::new());
+        net.send(0, (0, 1), tell(), &[UP; 2], &mut out);
+        let reborn = [UP, Presence { instance: 2, ..UP }];
+        assert!(arrivals(&net, &out, &reborn).is_empty());
+    }
+
+    #[test]
+    fn a_dead_process_refuses_and_a_vanished_machine_says_nothing() {
+        let dead = [UP, Presence { up: false, ..UP }];
+        let (mut net, mut out) = (calm(), Schedule::new());
+        net.send(0, (0, 1), tell(), &dead, &mut out);
+        assert!(matches!(out[..], [(_, NetEvent::Refused { at: 0, peer: 1, .. })]), "{out:?}");
+        let gone = [UP, Presence { up: false, machine_up: false, instance: 1 }];
+        let (mut net, mut out) = (calm(), Schedule::new());
+        net.send(0, (0, 1), tell(), &gone, &mut out);
+        let [(at, NetEvent::DialTimeout { dial, .. })] = out[..] else { panic!("{out:?}") };
+        assert_eq!(at, CONNECT_TIMEOUT_US);
+        assert!(net.give_up_dial(0, 1, dial).is_some());
+        assert!(net.give_up_dial(0, 1, dial).is_none(), "once");
+    }
 }

@@ -36,6 +36,11 @@ impl Trace {
         self.events += 1;
         self.mix(at_us);
         self.mix(process as u64);
+        self.remark(at_us, text);
+    }
+
+    /// Something to be read with the events; it is not part of the hash, as it follows from them.
+    pub fn remark(&mut self, at_us: u64, text: impl FnOnce() -> String) {
         let Some(last) = &mut self.last else {
             return;
         };
@@ -61,11 +66,6 @@ impl Trace {
     /// Makes a number part of the hash.
     pub fn mix(&mut self, word: u64) {
         self.hash = mix(self.hash, word);
-    }
-
-    /// Whether texts are wanted.
-    pub fn is_recording(&self) -> bool {
-        self.last.is_some()
     }
 
     /// The hash of everything that happened.

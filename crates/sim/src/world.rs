@@ -278,6 +278,7 @@ impl World {
             Event::Net(
                 NetEvent::Connected { at, .. }
                 | NetEvent::Refused { at, .. }
+                | NetEvent::DialTimeout { at, .. }
                 | NetEvent::Broken { at, .. },
             ) => (*at, None),
             Event::AskTimeout(correlation) => {
@@ -300,24 +301,28 @@ impl World {
     fn happen_to_process(&mut self, process: ProcId, event: Event) {
         match event {
             Event::Net(NetEvent::Arrive { from, epoch, frame, .. }) => {
-                let stands = epoch.is_none() || epoch == self.net.epoch(from, process);
+                let stands =
+                    epoch.is_none_or(|epoch| self.net.stands(from, process, epoch, &self.presence));
                 if stands {
                     let sender = self.processes[from].name.clone();
                     self.on_frame(process, sender, frame);
                 }
             }
-            Event::Net(NetEvent::Connected { peer, instance, .. }) => {
-                let known = self.processes[process].known.insert(peer, instance);
-                if known.is_some_and(|known| known != instance) {
-                    self.tell_peer_lost(process, peer, "another process answers there");
-                }
+            Event::Net(NetEvent::Connected { peer, instance, epoch, .. }) => {
+                self.on_connected(process, peer, instance, epoch);
             }
             Event::Net(NetEvent::Refused { peer, ask, .. }) => {
                 if let Some(correlation) = ask {
                     self.fail_ask(correlation, "connection refused");
                 }
-                if self.processes[process].known.remove(&peer).is_some() {
-                    self.tell_peer_lost(process, peer, "connection refused");
+                self.tell_peer_lost(process, peer, "connection refused");
+            }
+            Event::Net(NetEvent::DialTimeout { peer, dial, .. }) => {
+                if let Some(asks) = self.net.give_up_dial(process, peer, dial) {
+                    for correlation in asks {
+                        self.fail_ask(correlation, "no connection in time");
+                    }
+                    self.tell_peer_lost(process, peer, "no connection in time");
                 }
             }
             Event::Net(NetEvent::Broken { peer, epoch, .. }) => {
@@ -337,22 +342,38 @@ impl World {
         }
     }
 
-    fn on_broken(&mut self, process: ProcId, peer: ProcId, epoch: u64) {
-        let over = |ask: &Ask| {
-            ask.open && ask.process == process && ask.peer == Some(peer) && ask.epoch == Some(epoch)
-        };
-        let failed = self.asks.iter().enumerate().filter(|(_, ask)| over(ask));
-        let failed: Vec<_> = failed.map(|(correlation, _)| correlation as u64).collect();
-        for correlation in failed {
-            self.fail_ask(correlation, "connection reset");
+    /// Another process than before: whoever was known there is lost, and the connection with it.
+    fn on_connected(&mut self, process: ProcId, peer: ProcId, instance: u64, epoch: u64) {
+        let known = self.processes[process].known.insert(peer, instance);
+        if known.is_some_and(|known| known != instance) {
+            let mut schedule = Schedule::new();
+            self.net.break_link(self.now_us, process, peer, &self.presence, &mut schedule);
+            self.fail_asks_over(process, peer, epoch, "another process answers there");
+            self.tell_peer_lost(process, peer, "another process answers there");
         }
+    }
+
+    fn on_broken(&mut self, process: ProcId, peer: ProcId, epoch: u64) {
+        self.fail_asks_over(process, peer, epoch, "connection reset");
         let mut schedule = Schedule::new();
         let presence = &self.presence;
         self.net.redial(self.now_us, process, peer, presence, &mut schedule);
         self.take(schedule);
     }
 
+    fn fail_asks_over(&mut self, process: ProcId, peer: ProcId, epoch: u64, reason: &str) {
+        let over = |ask: &Ask| {
+            ask.open && ask.process == process && ask.peer == Some(peer) && ask.epoch == Some(epoch)
+        };
+        let failed = self.asks.iter().enumerate().filter(|(_, ask)| over(ask));
+        let failed: Vec<_> = failed.map(|(correlation, _)| correlation as u64).collect();
+        for correlation in failed {
+            self.fail_ask(correlation, reason);
+        }
+    }
+
     fn tell_peer_lost(&mut self, process: ProcId, peer: ProcId, reason: &str) {
+        self.processes[process].known.remove(&peer);
         let input = NodeInput::PeerLost {
             process: self.processes[peer].name.clone(),
             reason: reason.to_owned(),
@@ -535,6 +556,11 @@ impl World {
             return self.schedule(at_us, Event::Local { process, instance, frame });
         }
         let mut schedule = Schedule::new();
+        if let Frame::Answer(correlation, _) | Frame::NoEndpoint(correlation) = &frame {
+            let epoch = self.asks[*correlation as usize].epoch;
+            self.net.answer(self.now_us, (from, to), epoch, frame, &mut schedule);
+            return self.take(schedule);
+        }
         let presence = &self.presence;
         let epoch = self.net.send(self.now_us, (from, to), frame, presence, &mut schedule);
         if let Some(correlation) = ask {
@@ -586,7 +612,14 @@ impl World {
             }
             Fault::Reset { a, b } => {
                 let mut schedule = Schedule::new();
-                self.net.break_link(self.now_us, a, b, &self.presence, &mut schedule);
+                let one = self.rng.below(3);
+                for (number, (from, to)) in [(a, b), (b, a)].into_iter().enumerate() {
+                    // Both connections, or one of them.
+                    if one != number as u64 {
+                        let presence = &self.presence;
+                        self.net.break_link(self.now_us, from, to, presence, &mut schedule);
+                    }
+                }
                 self.take(schedule);
             }
             Fault::Failover { revoke_after_ms } => self.fail_over(revoke_after_ms),
@@ -635,6 +668,7 @@ impl World {
             let mut schedule = Schedule::new();
             for peer in self.net.peers_of(id) {
                 self.net.break_link(self.now_us, id, peer, &self.presence, &mut schedule);
+                self.net.break_link(self.now_us, peer, id, &self.presence, &mut schedule);
             }
             self.take(schedule);
         }

@@ -93,6 +93,9 @@ pub enum ChildTimerKind {
     Kill,
 }
 
+/// The signal with which we kill.
+const KILL: &str = "SIGKILL";
+
 /// One job's process on this worker.
 #[derive(Debug)]
 pub struct Child {
@@ -112,6 +115,8 @@ pub struct Child {
     idle: bool,
     /// The process's number on its machine, for messages.
     pid: Option<u32>,
+    /// The present incarnation is being killed because its link broke, maybe because it was dying.
+    link_is_lost: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,6 +141,7 @@ impl Child {
             queue: Vec::new(),
             idle: false,
             pid: None,
+            link_is_lost: false,
         }
     }
 
@@ -241,12 +247,12 @@ impl Child {
             return;
         }
         if let Err(failure) = result {
-            let kind = match failure.permanent {
-                true => TaskFailureKind::NonRecoverable,
-                false => TaskFailureKind::Recoverable,
-            };
             let message = format!("{} could not be started: {}", self.name(), failure.message);
-            self.end(process_failure(kind, "start", message), false, now, out);
+            let failure = match failure.permanent {
+                true => process_failure(TaskFailureKind::NonRecoverable, "start", message),
+                false => cluster_failure(message),
+            };
+            self.end(failure, false, now, out);
         }
     }
 
@@ -296,18 +302,22 @@ impl Child {
 
     /// The link to the child is broken: it cannot be led any more.
     pub fn on_link_lost(&mut self, reason: &str, now: Mono, out: &mut Vec<Action>) {
-        if self.state == State::Dismissed {
-            return; // Its link ends before its process does; the dismissal's timeout watches it.
+        if matches!(self.state, State::Dismissed | State::Killed(_) | State::Absent) {
+            return; // Its link ends before its process does; a timeout watches that.
         }
         let message = format!("the link to {} was lost: {reason}", self.name());
-        let failure = process_failure(TaskFailureKind::Recoverable, "link", message);
-        self.kill(failure, now, out);
+        self.kill(cluster_failure(message), now, out);
+        self.link_is_lost = true;
     }
 
     /// The child's process has ended.
     pub fn on_exit(&mut self, exit: &ChildExit, now: Mono, out: &mut Vec<Action>) {
+        // A link breaks as its process dies, and may be heard first: what the process died of tells
+        // more. If it died of our kill only, the link was the reason.
+        let died_by_itself =
+            self.link_is_lost && exit.status != ExitStatus::Signal(KILL.to_owned());
         let failure = match &self.state {
-            State::Killed(failure) => failure.clone(),
+            State::Killed(failure) if !died_by_itself => failure.clone(),
             _ => self.exit_failure(exit),
         };
         self.end(failure, false, now, out);
@@ -381,6 +391,7 @@ impl Child {
         self.incarnation += 1;
         self.state = State::Starting;
         self.pid = None;
+        self.link_is_lost = false;
         let information = self.information.clone();
         out.push(Action::Start {
             incarnation: self.incarnation,
@@ -435,7 +446,7 @@ impl Child {
 
     fn exit_failure(&self, exit: &ChildExit) -> TaskFailure {
         let mut message = format!("{} {}", self.name(), exit.status);
-        if exit.status == ExitStatus::Signal("SIGKILL".to_owned()) {
+        if exit.status == ExitStatus::Signal(KILL.to_owned()) {
             message.push_str(" (not by us: was the machine out of memory?)");
         }
         if !exit.last_lines.is_empty() {
@@ -446,13 +457,19 @@ impl Child {
     }
 }
 
+/// A fault of the cluster, not of the program: it may come again without being the same bug.
+pub fn cluster_failure(message: String) -> TaskFailure {
+    let kind = TaskFailureKind::Recoverable;
+    TaskFailure { kind, message, fingerprint: 0 }
+}
+
 /// A failure of a whole process; two with the same `mark` are the same bug.
 pub fn process_failure(kind: TaskFailureKind, mark: &str, message: String) -> TaskFailure {
     TaskFailure { kind, message, fingerprint: xxh3_64(format!("job process: {mark}").as_bytes()) }
 }
 
 fn nobody_waits(reason: &str) -> TaskFailure {
-    process_failure(TaskFailureKind::Recoverable, "not needed", reason.to_owned())
+    cluster_failure(reason.to_owned())
 }
 
 fn leaked(failure: &TaskFailure, reason: &str) -> TaskFailure {

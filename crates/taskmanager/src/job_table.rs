@@ -16,7 +16,7 @@ use millstream_rpc::machine::AskId;
 use millstream_rpc::protocol::deployment::TaskDeploymentDescriptor;
 use millstream_rpc::protocol::job_master::{TaskExecutionState, TaskFailure, TaskMetrics};
 use millstream_rpc::registration::{Registration, RegistrationConfig};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// All jobs that have something here.
 pub type JobTable = BTreeMap<JobId, Job>;
@@ -34,6 +34,8 @@ pub struct Job {
     /// The newest attempt that was ever submitted for each subtask. A submission may arrive twice,
     /// even after its attempt has ended: attempts only grow.
     pub newest: BTreeMap<(ExecutionGraphId, JobVertexId, u32), u32>,
+    /// Active slots that its master's last heartbeat did not list.
+    pub unlisted: BTreeSet<AllocationId>,
     /// `task.cancellation.timeout` of this job, from its last submission; 0: never.
     pub cancellation_timeout_ms: u64,
 }
@@ -111,6 +113,7 @@ impl Job {
             child: Child::new(child, resource),
             tasks: BTreeMap::new(),
             newest: BTreeMap::new(),
+            unlisted: BTreeSet::new(),
             cancellation_timeout_ms,
         }
     }

@@ -5,6 +5,9 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+/// A test that waits longer has failed.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 /// What came back.
 #[derive(Debug)]
 pub(crate) struct Response {
@@ -113,7 +116,8 @@ impl Connection {
     pub(crate) fn open(to: SocketAddr) -> Self {
         let stream = TcpStream::connect(to).expect("the server accepts");
         stream.set_nodelay(true).expect("a socket");
-        stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
+        stream.set_write_timeout(Some(PATIENCE)).expect("a socket");
         Self { to, stream: BufReader::new(stream) }
     }
 

@@ -92,7 +92,7 @@ impl JobManager {
             }
             NodeInput::Stop => self.feed_dispatcher(env, Input::Stop),
             NodeInput::Message { to, token, message, reply } => {
-                self.on_message(env, to, token, message, reply)
+                self.on_message(env, to, token, message, reply);
             }
             NodeInput::Answered { host, ask, result } => match host {
                 DISPATCHER => self.feed_dispatcher(env, Input::Answered { ask, result }),
@@ -223,7 +223,7 @@ impl JobManager {
             | DispatcherOp::RecordResult { .. }
             | DispatcherOp::CleanUpJob { .. } => (),
             DispatcherOp::StartJobMaster { job, graph, token, submitted } => {
-                self.start_job_master(env, job, (*graph).clone(), token, submitted)
+                self.start_job_master(env, job, (*graph).clone(), token, submitted);
             }
             DispatcherOp::StopJobMaster { job } => {
                 if let Some(master) = self.job_masters.get_mut(&job) {

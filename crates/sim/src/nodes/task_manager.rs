@@ -211,9 +211,15 @@ impl TaskManager {
     }
 
     fn on_exit(&mut self, env: &mut Env<'_>, job: JobId, incarnation: u64, status: ExitStatus) {
-        if self.children.remove(&(job, incarnation)).is_none() {
+        let Some(child) = self.children.get(&(job, incarnation)) else {
             return;
+        };
+        if !child.kill_asked && status != ExitStatus::Code(0) && env.rng.below(2) == 0 {
+            // Its link breaks as it dies, and that is heard first.
+            let reason = "end of file".to_owned();
+            self.tell_event(env, job, incarnation, ChildEvent::LinkLost { reason });
         }
+        self.children.remove(&(job, incarnation));
         let id = (env.process, env.instance, job, incarnation);
         env.ledger.children.remove(&id);
         let event = ChildEvent::Exited(ChildExit { status, last_lines: String::new() });

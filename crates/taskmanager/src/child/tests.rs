@@ -83,6 +83,8 @@ fn check(steps: &str, expected: &[&str]) {
             "ready" => child.on_ready(out_ref),
             "unfit" => child.on_unfit("plans differ", now, out_ref),
             "exit" => child.on_exit(&exit(ExitStatus::Code(3)), now, out_ref),
+            "link lost" => child.on_link_lost("end of file", now, out_ref),
+            "sigkill" => child.on_exit(&exit(ExitStatus::Signal("SIGKILL".into())), now, out_ref),
             "segfault" => child.on_exit(&exit(ExitStatus::Signal("SIGSEGV".into())), now, out_ref),
             "kill" => child.kill(nobody_waits("it must go"), now, out_ref),
             "cannot kill" => child.on_killed(Err("in-process".to_owned()), now, out_ref),
@@ -238,5 +240,33 @@ fn stale_timers_do_nothing() {
     check(
         "deploy 0, hello, ready, start!, linger!, dismiss!, kill!",
         &["start 1", "be 1", "deploy 0 to 1"],
+    );
+}
+
+#[test]
+fn a_crash_whose_link_breaks_first_still_tells_its_signal() {
+    check(
+        "deploy 0, hello, ready, link lost, segfault",
+        &[
+            "start 1",
+            "be 1",
+            "deploy 0 to 1",
+            "kill 1",
+            "lost 1: job process 1 (pid 99) was killed by SIGSEGV",
+        ],
+    );
+}
+
+#[test]
+fn a_child_that_can_no_longer_be_led_is_killed() {
+    check(
+        "deploy 0, hello, ready, link lost, sigkill",
+        &[
+            "start 1",
+            "be 1",
+            "deploy 0 to 1",
+            "kill 1",
+            "lost 1: the link to job process 1 (pid 99) was lost: end of file",
+        ],
     );
 }

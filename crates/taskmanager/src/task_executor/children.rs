@@ -1,12 +1,12 @@
 //! Children: carries out what [`Child`](crate::child::Child) decides, and what follows for tasks.
 
 use super::{Context, TaskExecutor, Timer, Work};
-use crate::child::{Action, ChildLoss, ChildTimer, ChildTimerKind, process_failure};
+use crate::child::{Action, ChildLoss, ChildTimer, ChildTimerKind, cluster_failure};
 use crate::op::{ChildEvent, NO_ANSWER, Op, StartFailure};
 use millstream_core::ids::{ExecutionAttemptId, JobId};
 use millstream_rpc::machine::Effect;
 use millstream_rpc::protocol::job_link::FromJobProcess;
-use millstream_rpc::protocol::job_master::{TaskFailureKind, TaskMetrics};
+use millstream_rpc::protocol::job_master::TaskMetrics;
 use millstream_rpc::protocol::resource_manager::ToResourceManager;
 use std::collections::BTreeMap;
 
@@ -190,7 +190,7 @@ impl TaskExecutor {
             let mut actions = Vec::new();
             if let Some(job) = self.jobs.get_mut(&id) {
                 job.link = None;
-                let failure = process_failure(TaskFailureKind::Recoverable, "stop", cause.clone());
+                let failure = cluster_failure(cause.clone());
                 job.child.kill(failure, cx.now, &mut actions);
             }
             self.perform(cx, id, actions);

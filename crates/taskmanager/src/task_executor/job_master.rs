@@ -6,7 +6,7 @@ use crate::op::{NO_ANSWER, Op};
 use crate::slot_table::SlotState;
 use millstream_core::ids::{AllocationId, ExecutionAttemptId, FencingToken, JobId, ResourceId};
 use millstream_rpc::machine::Effect;
-use millstream_rpc::protocol::job_master::{JobMasterAnswer, TaskFailureKind, ToJobMaster};
+use millstream_rpc::protocol::job_master::{JobMasterAnswer, ToJobMaster};
 use millstream_rpc::protocol::{Answer, AskError, Message, Refusal};
 use millstream_rpc::registration::{Next, Outcome};
 use std::collections::BTreeSet;
@@ -160,15 +160,28 @@ impl TaskExecutor {
         for allocation in believed.difference(&held) {
             self.tell_slot_failed(cx, id, *allocation, "the task manager does not hold the slot");
         }
-        // A slot that still waits may have been offered after the heartbeat was sent.
-        let unused = self.slots.of_job(id).filter(|(allocation, slot)| {
-            slot.state == SlotState::Active && !believed.contains(allocation)
-        });
-        let unused: Vec<_> = unused.map(|(allocation, _)| *allocation).collect();
-        for allocation in unused {
+        for allocation in self.unlisted_twice(id, believed) {
             self.release_slot(cx, allocation, "the job master does not list it any more");
         }
         Ok(Answer::Ack)
+    }
+
+    /// Active slots that neither this heartbeat of the master lists nor the one before. One alone
+    /// may be older than the master's acceptance of the slot, which comes over another connection;
+    /// for the same reason slots that still wait are not looked at.
+    fn unlisted_twice(
+        &mut self,
+        id: JobId,
+        believed: &BTreeSet<AllocationId>,
+    ) -> Vec<AllocationId> {
+        let active = self.slots.of_job(id).filter(|(_, slot)| slot.state == SlotState::Active);
+        let unlisted = active.map(|(allocation, _)| *allocation);
+        let unlisted: BTreeSet<_> = unlisted.filter(|it| !believed.contains(it)).collect();
+        let Some(job) = self.jobs.get_mut(&id) else {
+            return Vec::new();
+        };
+        let before = std::mem::replace(&mut job.unlisted, unlisted.clone());
+        unlisted.intersection(&before).copied().collect()
     }
 
     fn answer_heartbeat(&mut self, cx: &mut Context<'_>, id: JobId) {
@@ -257,7 +270,7 @@ impl TaskExecutor {
         let live: Vec<_> = job.live_tasks().map(|(attempt, _)| *attempt).collect();
         for attempt in live {
             let message = format!("the job master was lost: {cause}");
-            self.fail_task(cx, attempt, TaskFailureKind::Recoverable, "job master", message);
+            self.fail_task(cx, attempt, message);
         }
         let active = self.slots.of_job(id).map(|(allocation, _)| *allocation);
         for allocation in active.collect::<Vec<_>>() {
@@ -281,6 +294,7 @@ impl TaskExecutor {
         if was_connected {
             link.session = session;
             link.offer = None;
+            job.unlisted.clear();
             for task in job.tasks.values_mut() {
                 task.telling = None;
                 task.split.asked = None;

@@ -10,8 +10,13 @@
 //! In reading order: [`resource_manager`], [`slots`] (held, offered, freed), [`job_master`] (the
 //! connections), [`tasks`] (submitted, cancelled, told), [`splits`], [`children`], [`check`].
 //!
-//! [`Input::PeerLost`] means: the shell has already dialled again, and found nobody or another
-//! process. Whoever was connected there is lost now. A reset that was healed by dialling is not told.
+//! [`Input::PeerLost`] means: the shell has dialled (again), and was refused, found another process,
+//! or heard nothing for long. Whoever was connected there is lost now, and we try anew at once. A
+//! reset that was healed by dialling is not told.
+//!
+//! What one process says and what it answers come over different connections, so nothing keeps an
+//! order between the two: a submission may overtake the answer to the offer of its slot, a heartbeat
+//! may be older than an answer that came before it.
 
 mod check;
 mod children;
@@ -355,10 +360,10 @@ impl TaskExecutor {
             }
             Pending::SlotReport { instance } => self.on_slot_report_answer(cx, instance, &result),
             Pending::RegisterAtJobMaster { job, session, registration } => {
-                self.on_job_master_answer(cx, job, session, registration, result)
+                self.on_job_master_answer(cx, job, session, registration, result);
             }
             Pending::Offer { job, session, offer, slots } => {
-                self.on_offer_answer(cx, (job, session, offer), &slots, result)
+                self.on_offer_answer(cx, (job, session, offer), &slots, result);
             }
             Pending::Tell { job, attempt } => self.on_told(cx, job, attempt, ask, &result),
             Pending::Split { job, attempt } => self.on_split(cx, job, attempt, ask, result),
@@ -381,7 +386,7 @@ impl TaskExecutor {
                 self.on_cancellation_timeout(cx, job, attempt);
             }
             Timer::Child { job, incarnation, kind } => {
-                self.on_child_timer(cx, job, incarnation, kind)
+                self.on_child_timer(cx, job, incarnation, kind);
             }
             Timer::Stop => self.on_stop_timeout(cx),
         }
@@ -402,7 +407,7 @@ impl TaskExecutor {
                 self.answer(cx, Some(reply), answer);
             }
             (_, Done::Child { job, incarnation, event }) => {
-                self.on_child_event(cx, job, incarnation, event)
+                self.on_child_event(cx, job, incarnation, event);
             }
             (_, Done::ResourceManagerLeader(leader)) => {
                 self.on_resource_manager_leader(cx, leader);

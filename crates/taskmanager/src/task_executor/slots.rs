@@ -9,7 +9,7 @@ use crate::slot_table::{Allocation, Freed, Release, Ticket};
 use millstream_core::ids::{AllocationId, FencingToken, JobId};
 use millstream_core::time::Mono;
 use millstream_rpc::machine::Effect;
-use millstream_rpc::protocol::job_master::{JobMasterAnswer, TaskFailureKind, ToJobMaster};
+use millstream_rpc::protocol::job_master::{JobMasterAnswer, ToJobMaster};
 use millstream_rpc::protocol::resource::{ResourceProfile, SlotId};
 use millstream_rpc::protocol::task_executor::TaskExecutorAnswer;
 use millstream_rpc::protocol::{Address, Answer, AskError, Message, Refusal};
@@ -265,7 +265,7 @@ impl TaskExecutor {
             Release::Waiting(tasks) => {
                 for attempt in tasks {
                     let message = format!("its slot was given back: {cause}");
-                    self.fail_task(cx, attempt, TaskFailureKind::Recoverable, "slot", message);
+                    self.fail_task(cx, attempt, message);
                 }
             }
             Release::Unknown => (),

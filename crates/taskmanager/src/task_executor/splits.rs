@@ -10,7 +10,7 @@ use millstream_core::ids::{ExecutionAttemptId, JobId, JobVertexId};
 use millstream_core::job_graph::SourceSplit;
 use millstream_rpc::machine::{AskId, Effect};
 use millstream_rpc::protocol::job_link::ToJobProcess;
-use millstream_rpc::protocol::job_master::{JobMasterAnswer, TaskFailureKind, ToJobMaster};
+use millstream_rpc::protocol::job_master::{JobMasterAnswer, ToJobMaster};
 use millstream_rpc::protocol::{Answer, AskError, Message, Refusal};
 
 impl TaskExecutor {
@@ -91,7 +91,7 @@ impl TaskExecutor {
             Err(_) if mutant::on("blind_split_retry") => self.ask_for_split(cx, id, attempt),
             result => {
                 let message = describe(&result);
-                self.fail_task(cx, attempt, TaskFailureKind::Recoverable, "split", message);
+                self.fail_task(cx, attempt, message);
             }
         }
     }

@@ -4,7 +4,7 @@
 //! So the master may hear of one twice, but never of an older one after a newer.
 
 use super::{Context, Pending, TaskExecutor, Timer};
-use crate::child::process_failure;
+use crate::child::{cluster_failure, process_failure};
 use crate::job_table::{Ending, Task};
 use millstream_core::ids::{ExecutionAttemptId, FencingToken, JobId};
 use millstream_core::status::ExecutionState;
@@ -89,7 +89,7 @@ impl TaskExecutor {
         let former: Vec<_> = former.filter(|of| subtask(of) == subtask(newest)).collect();
         for attempt in former {
             let message = "a newer attempt of its subtask has been submitted".to_owned();
-            self.fail_task(cx, attempt, TaskFailureKind::Recoverable, "newer attempt", message);
+            self.fail_task(cx, attempt, message);
         }
     }
 
@@ -138,18 +138,15 @@ impl TaskExecutor {
         self.perform(cx, id, actions);
     }
 
-    /// The attempt cannot stay here.
+    /// The attempt cannot stay here, through no fault of its own.
     pub(super) fn fail_task(
         &mut self,
         cx: &mut Context<'_>,
         attempt: ExecutionAttemptId,
-        kind: TaskFailureKind,
-        mark: &str,
         message: String,
     ) {
         if let Some(id) = self.job_of(&attempt) {
-            let failure = process_failure(kind, mark, message);
-            self.end_task(cx, id, attempt, Ending::Failing(failure));
+            self.end_task(cx, id, attempt, Ending::Failing(cluster_failure(message)));
         }
     }
 
@@ -343,7 +340,7 @@ impl TaskExecutor {
                 task.disowned = true;
                 task.outbox.clear();
                 let message = "the job master does not know this attempt".to_owned();
-                self.fail_task(cx, attempt, TaskFailureKind::Recoverable, "unknown", message);
+                self.fail_task(cx, attempt, message);
             }
             Ok(Answer::Refused(Refusal::Fenced { .. })) => {
                 self.lose_job_master(cx, id, "another job master leads");

@@ -223,6 +223,15 @@ impl Bench {
         });
     }
 
+    /// The master's heartbeat, with the slots that it believes to have here.
+    fn heartbeat(&mut self, allocations: &[u128]) {
+        self.tell(ToTaskExecutor::HeartbeatFromJobMaster {
+            job: JOB,
+            job_master: JM,
+            allocations: allocations.iter().copied().map(AllocationId).collect(),
+        });
+    }
+
     /// The states that the last step told the job master.
     fn states_told(&self) -> Vec<ExecutionState> {
         let asks = self.asked().into_iter().filter_map(|(_, message)| match message {
@@ -505,18 +514,25 @@ mod slots {
     fn what_heartbeats_disagree_on_is_put_right() {
         let mut bench = Bench::connected();
         bench.request_slot(1, 0xB);
-        bench.tell(ToTaskExecutor::HeartbeatFromJobMaster {
-            job: JOB,
-            job_master: JM,
-            allocations: [AllocationId(0xC)].into(),
-        });
+        bench.heartbeat(&[0xC]);
         let failed = bench.told().into_iter().filter_map(|told| match told {
             Message::JobMaster(ToJobMaster::FailSlot { allocation, .. }) => Some(allocation),
             _ => None,
         });
         assert_eq!(failed.collect::<Vec<_>>(), [AllocationId(0xC)]);
+        assert_eq!(bench.te.slots().counts().active, 1, "one heartbeat may be an old one");
+        bench.heartbeat(&[]);
         let held: Vec<_> = bench.te.slots().iter().map(|(id, _)| *id).collect();
         assert_eq!(held, [AllocationId(0xB)], "the active one goes, the waiting one stays");
+    }
+
+    #[test]
+    fn a_slot_that_one_heartbeat_misses_stays() {
+        let mut bench = Bench::connected();
+        for listed in [&[][..], &[0xA], &[]] {
+            bench.heartbeat(listed);
+        }
+        assert_eq!(bench.te.slots().counts().active, 1);
     }
 }
 
@@ -638,6 +654,13 @@ mod tasks {
     }
 
     #[test]
+    fn a_newer_attempt_ends_the_former_one() {
+        let mut bench = Bench::running();
+        assert_eq!(bench.submit(attempt(0, 1), 0xA), Answer::Ack);
+        assert_eq!(bench.ops(), ["cancel 0", "deploy 1"]);
+    }
+
+    #[test]
     fn a_freed_slot_is_free_when_its_tasks_have_ended() {
         let mut bench = Bench::running();
         let answer = bench.ask(ToTaskExecutor::FreeSlot {
@@ -683,11 +706,7 @@ mod tasks {
         bench.child(1, state_of(attempt(0, 0), ExecutionState::Finished));
         let told = bench.asked()[0].0;
         let listed = |bench: &mut Bench| {
-            bench.tell(ToTaskExecutor::HeartbeatFromJobMaster {
-                job: JOB,
-                job_master: JM,
-                allocations: [AllocationId(0xA)].into(),
-            });
+            bench.heartbeat(&[0xA]);
             match &bench.told()[..] {
                 [
                     Message::JobMaster(ToJobMaster::HeartbeatFromTaskExecutor {

@@ -31,6 +31,10 @@ pub trait Subject {
     fn learn(&self, pool: &mut Pool, op: &<Self::Machine as Machine>::Op);
 }
 
+/// What can happen to a machine of this kind.
+type InputOf<S> =
+    Input<<<S as Subject>::Machine as Machine>::Timer, <<S as Subject>::Machine as Machine>::Done>;
+
 /// One machine and its tormentor.
 pub struct Driver<S: Subject> {
     subject: S,
@@ -95,9 +99,7 @@ impl<S: Subject> Driver<S> {
         self.now = self.now + ms;
     }
 
-    fn draw(
-        &mut self,
-    ) -> Option<Input<<S::Machine as Machine>::Timer, <S::Machine as Machine>::Done>> {
+    fn draw(&mut self) -> Option<InputOf<S>> {
         match self.pool.rng.below(100) {
             0..=9 => self.draw_timer(),
             10..=39 => self.draw_answer(),
@@ -112,9 +114,7 @@ impl<S: Subject> Driver<S> {
         }
     }
 
-    fn draw_timer(
-        &mut self,
-    ) -> Option<Input<<S::Machine as Machine>::Timer, <S::Machine as Machine>::Done>> {
+    fn draw_timer(&mut self) -> Option<InputOf<S>> {
         let count = self.timers.len() as u64;
         if count == 0 {
             return None;
@@ -124,9 +124,7 @@ impl<S: Subject> Driver<S> {
         Some(Input::Timer(self.timers[index as usize].clone()))
     }
 
-    fn draw_answer(
-        &mut self,
-    ) -> Option<Input<<S::Machine as Machine>::Timer, <S::Machine as Machine>::Done>> {
+    fn draw_answer(&mut self) -> Option<InputOf<S>> {
         if self.asks.is_empty() || self.pool.rng.below(20) == 0 {
             let ask = AskId(self.pool.rng.below(40));
             let result = self.pool.result_of(None);
@@ -143,9 +141,7 @@ impl<S: Subject> Driver<S> {
         Some(Input::Answered { ask, result })
     }
 
-    fn draw_done(
-        &mut self,
-    ) -> Option<Input<<S::Machine as Machine>::Timer, <S::Machine as Machine>::Done>> {
+    fn draw_done(&mut self) -> Option<InputOf<S>> {
         let count = self.ops.len() as u64;
         let op = (count > 0 && self.pool.rng.below(2) == 0).then(|| {
             let index = self.pool.rng.below(count) as usize;
@@ -156,9 +152,7 @@ impl<S: Subject> Driver<S> {
     }
 
     /// The last message once more, as when it was delivered twice.
-    fn again(
-        &mut self,
-    ) -> Option<Input<<S::Machine as Machine>::Timer, <S::Machine as Machine>::Done>> {
+    fn again(&mut self) -> Option<InputOf<S>> {
         let (message, reply) = self.last.clone()?;
         if let Some(reply) = &reply {
             *self.owed.entry(reply.correlation).or_default() += 1;
@@ -166,9 +160,7 @@ impl<S: Subject> Driver<S> {
         Some(Input::Message { token: token_of(&mut self.pool), message, reply })
     }
 
-    fn draw_message(
-        &mut self,
-    ) -> Input<<S::Machine as Machine>::Timer, <S::Machine as Machine>::Done> {
+    fn draw_message(&mut self) -> InputOf<S> {
         let message = match self.pool.rng.below(60) {
             0 => Message::Dispatcher(self.pool.to_dispatcher()),
             1 => Message::JobMaster(self.pool.to_job_master()),
@@ -186,11 +178,7 @@ impl<S: Subject> Driver<S> {
         Input::Message { token: token_of(&mut self.pool), message, reply }
     }
 
-    fn step(
-        &mut self,
-        trace: &mut Trace,
-        input: Input<<S::Machine as Machine>::Timer, <S::Machine as Machine>::Done>,
-    ) {
+    fn step(&mut self, trace: &mut Trace, input: InputOf<S>) {
         trace.event(self.now.0 * 1000, 0, || format!("<- {input:?}"));
         let mut out = Vec::new();
         let mut cx =

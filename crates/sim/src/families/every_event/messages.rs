@@ -33,7 +33,7 @@ pub trait Messages {
     /// To a dispatcher.
     fn to_dispatcher(&mut self) -> ToDispatcher;
     /// Of a job process.
-    fn from_job_process(&mut self) -> FromJobProcess;
+    fn of_job_process(&mut self) -> FromJobProcess;
     /// What may come back for an ask: mostly what fits.
     fn result_of(&mut self, ask: Option<&Message>) -> Result<Answer, AskError>;
 }
@@ -188,7 +188,7 @@ impl Messages for Pool {
         }
     }
 
-    fn from_job_process(&mut self) -> FromJobProcess {
+    fn of_job_process(&mut self) -> FromJobProcess {
         match self.rng.below(12) {
             0 | 1 => FromJobProcess::Hello { version: if self.mostly() { 1 } else { 9 }, pid: 42 },
             2 | 3 => FromJobProcess::Ready,

@@ -5,9 +5,7 @@
 //! it nearly fits. After every step the machine's own invariants hold; and no ask is answered more
 //! often than it was made.
 //!
-//! - [`pool`]: the ids;
-//! - [`messages`]: what is said;
-//! - [`driver`]: how.
+//! In reading order: [`pool`] holds the ids, [`messages`] is what is said, [`driver`] says it.
 
 pub mod driver;
 pub mod messages;
@@ -123,7 +121,7 @@ fn unsolicited(pool: &mut Pool) -> (OpId, Done) {
         1 => {
             ChildEvent::Exited(ChildExit { status: ExitStatus::Code(1), last_lines: String::new() })
         }
-        _ => ChildEvent::Message(pool.from_job_process()),
+        _ => ChildEvent::Message(pool.of_job_process()),
     };
     let back = if pool.rng.below(5) == 0 { pool.rng.below(3) } else { 0 };
     let result =

@@ -42,8 +42,12 @@ impl Pool {
     /// The ids of a seed.
     pub fn new(seed: u64) -> Self {
         let mut rng = Rng::new(seed ^ 0xE7E2_7E7E);
-        let shape =
-            JobShape { parallelism_max: 2, blocking: seed % 3 == 0, endless: false, slow: false };
+        let shape = JobShape {
+            parallelism_max: 2,
+            blocking: seed.is_multiple_of(3),
+            endless: false,
+            slow: false,
+        };
         let graph = draw_graph(&mut rng, shape);
         Self {
             graph,

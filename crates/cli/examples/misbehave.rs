@@ -1,0 +1,101 @@
+//! A job that does what tests of the cluster ask of it: `misbehave --how WHAT [--output DIR]`.
+//!
+//! - `count`: counts numbers per key and writes the final counts to `--output`;
+//! - `forever`: runs until it is cancelled;
+//! - `panic-in-main`, `panic-in-map`, `panic-in-source`, `error-in-map`: fail there;
+//! - `abort-in-map`: ends the whole job process;
+//! - `stuck`: never comes back from a map;
+//! - `other-edge`, `other-type`, `environment`: plans that differ where `IN_JOB_PROCESS` says that
+//!   this is not the client;
+//! - `plan-value`: the same difference, through `plan_value`.
+
+use millstream::prelude::*;
+use millstream::{sink, source};
+use std::error::Error as StdError;
+
+fn main() -> Result<()> {
+    let env = Env::from_args()?;
+    let how = env.arg("how")?;
+    let output = env.arg_opt("output");
+    let in_job_process = std::env::var("MILLSTREAM_MODE").as_deref() == Ok("job-process");
+    match how.as_str() {
+        "count" => count(&env, output),
+        "forever" => forever(&env),
+        "panic-in-main" => panic!("as asked, in main"),
+        "panic-in-source" => {
+            let numbers =
+                source::generator(None, |n| if n > 10 { panic!("in the source") } else { n });
+            env.source("numbers", numbers).sink("nowhere", sink::blackhole());
+        }
+        "panic-in-map" => mapped(&env, |n| if n == 7 { panic!("seven") } else { Ok(n) }),
+        "error-in-map" => {
+            mapped(&env, |n| if n == 7 { Err("seven is refused".into()) } else { Ok(n) })
+        }
+        "abort-in-map" => mapped(&env, |n| if n == 7 { std::process::abort() } else { Ok(n) }),
+        "stuck" => mapped(&env, |n| {
+            loop {
+                std::hint::black_box(n);
+            }
+        }),
+        "other-edge" => {
+            let numbers = env.source("numbers", source::generator(Some(10), |n| n));
+            let numbers = if in_job_process { numbers.shuffle() } else { numbers.rebalance() };
+            numbers.map(|n| n).name("mapped").sink("nowhere", sink::blackhole());
+        }
+        "other-type" => {
+            let numbers = env.source("numbers", source::generator(Some(10), |n| n));
+            if in_job_process {
+                numbers.map(|n| n as i64).name("mapped").sink("nowhere", sink::blackhole());
+            } else {
+                numbers.map(|n| n).name("mapped").sink("nowhere", sink::blackhole());
+            }
+        }
+        "environment" => named(&env, if in_job_process { "there" } else { "here" }),
+        "plan-value" => {
+            let name =
+                env.plan_value("name", || Str::new(if in_job_process { "there" } else { "here" }))?;
+            named(&env, &name);
+        }
+        other => return Err(Error::argument(format!("`--how {other}` is nothing I know"))),
+    }
+    env.execute(&how)?;
+    Ok(())
+}
+
+fn count(env: &Env, output: Option<String>) {
+    let counts = env
+        .source("numbers", source::generator(Some(100_000), |n| n))
+        .key_by(|n| n % 100)
+        .count()
+        .name("count");
+    match output {
+        Some(directory) => counts.sink("counts", sink::csv(directory)),
+        None => counts.sink("counts", sink::blackhole()),
+    };
+}
+
+fn forever(env: &Env) {
+    env.source("numbers", source::generator(None, |n| n).rate(1000))
+        .key_by(|n| n % 10)
+        .count()
+        .name("count")
+        .sink("nowhere", sink::blackhole());
+}
+
+fn mapped(
+    env: &Env,
+    function: impl Fn(u64) -> std::result::Result<u64, Box<dyn StdError>> + Clone + Send + 'static,
+) {
+    env.source("numbers", source::generator(None, |n| n).rate(1000))
+        .try_map(function)
+        .name("mapped")
+        .sink("nowhere", sink::blackhole());
+}
+
+/// An operator whose name, and so its identity, is captured.
+fn named(env: &Env, name: &str) {
+    env.source("numbers", source::generator(Some(10), |n| n))
+        .map(|n| n)
+        .name(name)
+        .sink("nowhere", sink::blackhole());
+}

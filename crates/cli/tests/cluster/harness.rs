@@ -1,0 +1,188 @@
+//! A cluster of its own for each test: free ports, a home directory that goes with it, and the
+//! certainty that no process is left.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+/// No test waits longer for anything.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running cluster. Dropping it stops it and removes its directory.
+pub struct Cluster {
+    home: PathBuf,
+}
+
+impl Cluster {
+    /// Starts a JobManager and TaskManagers with two slots each.
+    pub fn start(task_managers: u32, definitions: &[&str]) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("millstream-test-{}-{number}", std::process::id());
+        let cluster = Self { home: std::env::temp_dir().join(name) };
+        let task_managers = task_managers.to_string();
+        let mut arguments =
+            vec!["cluster", "start", "--taskmanagers", &task_managers, "--slots", "2"];
+        let ports = ["rest.port=0", "jobmanager.rpc.port=0", "blob.server.port=0"];
+        for definition in ports.iter().chain(definitions) {
+            arguments.extend(["-D", definition]);
+        }
+        let output = cluster.millstream(&arguments);
+        assert!(output.status.success(), "{}", text(&output));
+        cluster
+    }
+
+    /// Runs the CLI against this cluster, to its end.
+    pub fn millstream(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().expect("the binary is built")
+    }
+
+    /// The CLI against this cluster, not yet started.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_millstream"));
+        command.args(arguments).env("MILLSTREAM_HOME", &self.home).stdin(Stdio::null());
+        command
+    }
+
+    /// Submits the test job and returns its id; it goes on by itself.
+    pub fn submit(&self, how: &str, arguments: &[&str]) -> String {
+        let program = misbehave();
+        let mut all = vec!["run", "-d"];
+        all.extend(arguments);
+        all.extend([program.to_str().expect("UTF-8"), "--how", how]);
+        let output = self.millstream(&all);
+        let text = text(&output);
+        assert!(output.status.success(), "{text}");
+        let id = text.split("JobID ").nth(1).and_then(|rest| rest.split_whitespace().next());
+        id.unwrap_or_else(|| panic!("no job id in: {text}")).to_owned()
+    }
+
+    /// GET, as JSON text.
+    pub fn get(&self, path: &str) -> String {
+        let addresses = std::fs::read_to_string(self.home.join("run/jobmanager.json"))
+            .expect("the JobManager runs");
+        let addresses: serde_json::Value = serde_json::from_str(&addresses).expect("JSON");
+        let rest = addresses["rest"].as_str().expect("an address").to_owned();
+        let agent: ureq::Agent =
+            ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        let mut response = agent.get(format!("http://{rest}{path}")).call().expect("REST answers");
+        response.body_mut().read_to_string().expect("text")
+    }
+
+    /// GET, as JSON.
+    pub fn json(&self, path: &str) -> serde_json::Value {
+        serde_json::from_str(&self.get(path)).expect("JSON")
+    }
+
+    /// Waits until the job has this state; its details.
+    pub fn wait_for_state(&self, job: &str, state: &str) -> serde_json::Value {
+        self.wait_for(&format!("job {job} to be {state}"), || {
+            let details = self.json(&format!("/jobs/{job}"));
+            (details["state"] == state).then_some(details)
+        })
+    }
+
+    /// The reason for which a job failed.
+    pub fn failure_of(&self, job: &str) -> String {
+        self.wait_for_state(job, "FAILED");
+        self.get(&format!("/jobs/{job}/exceptions"))
+    }
+
+    /// Waits until it is there.
+    #[track_caller]
+    pub fn wait_for<T>(&self, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(found) = look() {
+                return found;
+            }
+            assert!(Instant::now() < deadline, "waited in vain for {what}\n{}", self.logs());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Free slots.
+    pub fn free_slots(&self) -> u64 {
+        self.json("/overview")["slots-available"].as_u64().expect("a number")
+    }
+
+    /// The process ids of the cluster's own processes, by name.
+    pub fn pid(&self, name: &str) -> u32 {
+        let path = self.home.join(format!("run/{name}.pid"));
+        let text = std::fs::read_to_string(&path).expect("it runs");
+        text.lines().next().and_then(|line| line.trim().parse().ok()).expect("a number")
+    }
+
+    /// Job processes of this cluster: pid and parent.
+    pub fn job_processes(&self) -> Vec<(u32, u32)> {
+        let home = self.home.to_str().expect("UTF-8");
+        processes()
+            .into_iter()
+            .filter(|p| p.executable.starts_with(home))
+            .map(|p| (p.pid, p.parent))
+            .collect()
+    }
+
+    /// A path in the cluster's directory.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.home.join(name)
+    }
+
+    fn logs(&self) -> String {
+        let Ok(entries) = std::fs::read_dir(self.home.join("log")) else { return String::new() };
+        let read = |path: &Path| std::fs::read_to_string(path).unwrap_or_default();
+        entries.flatten().map(|e| format!("--- {:?}\n{}\n", e.path(), read(&e.path()))).collect()
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        let output = self.millstream(&["cluster", "stop"]);
+        if !std::thread::panicking() {
+            assert!(output.status.success(), "{}", text(&output));
+            let left = self.job_processes();
+            assert!(left.is_empty(), "job processes are left: {left:?}");
+        }
+        let _ = std::fs::remove_dir_all(&self.home);
+    }
+}
+
+/// The test job's executable, next to this test's own directory.
+pub fn misbehave() -> PathBuf {
+    let here = std::env::current_exe().expect("this test is a file");
+    let profile = here.ancestors().nth(2).expect("target/PROFILE/deps/test");
+    profile.join("examples/misbehave")
+}
+
+/// Everything that a command wrote.
+pub fn text(output: &Output) -> String {
+    let part = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    format!("{}{}", part(&output.stdout), part(&output.stderr))
+}
+
+/// A process of this machine.
+pub struct Process {
+    pub pid: u32,
+    pub parent: u32,
+    pub executable: String,
+}
+
+/// All processes whose executable can be seen.
+pub fn processes() -> Vec<Process> {
+    let entries = std::fs::read_dir("/proc").expect("Linux").flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let process = |pid: u32| {
+        let executable = std::fs::read_link(format!("/proc/{pid}/exe")).ok()?;
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let parent = stat.rsplit(") ").next()?.split_whitespace().nth(1)?.parse().ok()?;
+        Some(Process { pid, parent, executable: executable.to_string_lossy().into_owned() })
+    };
+    pids.filter_map(process).collect()
+}
+
+/// Ends a process at once, as `kill -9` does.
+pub fn kill(pid: u32) {
+    let pid = rustix::process::Pid::from_raw(pid as i32).expect("not 0");
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("it is ours");
+}
