@@ -84,7 +84,7 @@ fn a_job_that_waits_too_long_for_slots_fails_and_says_so() {
 fn a_killed_worker_fails_a_job_that_must_not_restart_and_is_named() {
     let cluster = Cluster::start(1, &[]);
     let job = cluster.submit("forever", &["-D", "restart-strategy.type=none"]);
-    cluster.wait_for_state(&job, "RUNNING");
+    cluster.wait_for_tasks(&job, 1);
     let worker =
         cluster.json("/taskmanagers")["taskmanagers"][0]["id"].as_str().unwrap().to_owned();
     kill(cluster.pid("taskmanager-1"));
@@ -96,7 +96,7 @@ fn a_killed_worker_fails_a_job_that_must_not_restart_and_is_named() {
 fn a_killed_worker_lets_its_job_go_on_elsewhere() {
     let cluster = Cluster::start(2, &[]);
     let job = cluster.submit("forever", &["-p", "2"]);
-    cluster.wait_for_state(&job, "RUNNING");
+    cluster.wait_for_tasks(&job, 2);
     let (_, worker) = cluster.wait_for("a job process", || cluster.job_processes().pop());
     kill(worker);
     cluster.wait_for("the job to run on the other worker", || {
@@ -113,10 +113,10 @@ fn a_killed_worker_lets_its_job_go_on_elsewhere() {
 fn a_killed_job_process_costs_its_job_only_and_the_signal_is_named() {
     let cluster = Cluster::start(1, &[]);
     let other = cluster.submit("forever", &[]);
-    cluster.wait_for_state(&other, "RUNNING");
+    cluster.wait_for_tasks(&other, 1);
     let before = cluster.wait_for("its process", || cluster.job_processes().pop());
     let job = cluster.submit("forever", &["-D", "restart-strategy.type=none"]);
-    cluster.wait_for_state(&job, "RUNNING");
+    cluster.wait_for_tasks(&job, 1);
     let (victim, worker) = cluster.wait_for("the job's process", || {
         cluster.job_processes().into_iter().find(|process| *process != before)
     });
@@ -142,8 +142,8 @@ fn a_task_that_does_not_stop_costs_its_job_process_and_not_the_worker() {
     let cluster = Cluster::start(1, &[]);
     let other = cluster.submit("forever", &[]);
     let job = cluster.submit("stuck", &["-D", "task.cancellation.timeout=500 ms"]);
-    cluster.wait_for_state(&other, "RUNNING");
-    cluster.wait_for_state(&job, "RUNNING");
+    cluster.wait_for_tasks(&other, 1);
+    cluster.wait_for_tasks(&job, 1);
     cluster.wait_for("two job processes", || (cluster.job_processes().len() == 2).then_some(()));
     assert!(cluster.millstream(&["cancel", &job]).status.success());
     cluster.wait_for("the stuck process to end", || {

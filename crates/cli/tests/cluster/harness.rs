@@ -83,6 +83,17 @@ impl Cluster {
         })
     }
 
+    /// Waits until so many subtasks of every vertex run. The job itself is RUNNING from the moment
+    /// when it asks for slots.
+    pub fn wait_for_tasks(&self, job: &str, subtasks: u64) {
+        self.wait_for(&format!("the tasks of job {job} to run"), || {
+            let details = self.json(&format!("/jobs/{job}"));
+            let vertices = details["vertices"].as_array()?;
+            let all = vertices.iter().all(|vertex| vertex["tasks"]["RUNNING"] == subtasks);
+            (all && !vertices.is_empty()).then_some(())
+        });
+    }
+
     /// The reason for which a job failed.
     pub fn failure_of(&self, job: &str) -> String {
         self.wait_for_state(job, "FAILED");

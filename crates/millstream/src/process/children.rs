@@ -17,6 +17,7 @@ use millstream_rpc::machine::OpId;
 use millstream_rpc::protocol::job_link::{JobInformation, ToJobProcess};
 use millstream_rpc::shell::EndpointHandle;
 use millstream_rpc::shell::endpoint::mono_now;
+use millstream_rpc::shell::frame::FrameError;
 use millstream_rpc::shell::link::{read_frame, write_frame};
 use millstream_taskmanager::op::{
     ChildEvent, ChildExit, Done, ExitStatus, Op, StartFailure, UNSOLICITED,
@@ -27,6 +28,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
 /// Messages that may wait for one child.
 const QUEUE_MAX: usize = 4096;
@@ -147,14 +149,14 @@ impl Shared {
         teller: Teller,
     ) {
         let started = self.try_start(information, &teller);
-        let control = match started {
-            Ok(control) => control,
+        let (control, process) = match started {
+            Ok(started) => started,
             Err(failure) => return teller.endpoint.done(op, Done::Started(Err(failure))),
         };
         teller.endpoint.done(op, Done::Started(Ok(())));
         let writing = control.try_clone();
         let failed = match writing {
-            Ok(writing) => start_link(control, writing, messages, &teller).err(),
+            Ok(writing) => start_link(control, writing, process, messages, &teller).err(),
             Err(error) => Some(error),
         };
         if let Some(error) = failed {
@@ -162,12 +164,12 @@ impl Shared {
         }
     }
 
-    /// Fetches the program and starts it; its end of the control link.
+    /// Fetches the program and starts it; our end of the control link.
     fn try_start(
         self: &Arc<Self>,
         information: &JobInformation,
         teller: &Teller,
-    ) -> Result<UnixStream, StartFailure> {
+    ) -> Result<(UnixStream, ChildProcess), StartFailure> {
         let (job, incarnation) = (teller.job, teller.incarnation);
         let Some(program) = &information.graph.program else {
             return Err(permanent("the job graph names no program".to_owned()));
@@ -207,11 +209,11 @@ impl Shared {
         self.targets.insert(job, incarnation, data);
         let mut running = self.lock();
         match running.get_mut(&job).filter(|running| running.incarnation == incarnation) {
-            Some(running) if !running.killed => running.child = Some(process),
+            Some(running) if !running.killed => running.child = Some(process.clone()),
             // It was killed, or its job is gone, while it was being started.
             _ => process.kill_group(),
         }
-        Ok(control)
+        Ok((control, process))
     }
 
     /// Why the link is lost, if it is.
@@ -254,18 +256,23 @@ impl Shared {
 fn start_link(
     mut control: UnixStream,
     mut writing: UnixStream,
+    process: ChildProcess,
     messages: Receiver<ToJobProcess>,
     teller: &Teller,
 ) -> std::io::Result<()> {
     let reader = teller.clone();
     std::thread::Builder::new().name("job-link-reader".to_owned()).spawn(move || {
-        let reason = loop {
+        let error = loop {
             match read_frame(&mut control) {
                 Ok(message) => reader.tell(ChildEvent::Message(message)),
-                Err(error) => break error.to_string(),
+                Err(error) => break error,
             }
         };
-        reader.tell(ChildEvent::LinkLost { reason });
+        // A link that was closed is the first sign of an end; the end itself says more.
+        let ends = matches!(error, FrameError::Io(_)) && ends_soon(&process);
+        if !ends {
+            reader.tell(ChildEvent::LinkLost { reason: error.to_string() });
+        }
     })?;
     std::thread::Builder::new().name("job-link-writer".to_owned()).spawn(move || {
         while let Ok(message) = messages.recv() {
@@ -275,6 +282,20 @@ fn start_link(
         }
     })?;
     Ok(())
+}
+
+/// How long a process may live on without its link.
+const UNLINKED_MAX: Duration = Duration::from_secs(2);
+
+fn ends_soon(process: &ChildProcess) -> bool {
+    let deadline = Instant::now() + UNLINKED_MAX;
+    while process.is_running() {
+        if Instant::now() > deadline {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    true
 }
 
 fn log_stem(job: JobId) -> String {

@@ -1,9 +1,11 @@
 //! Children: carries out what [`Child`](crate::child::Child) decides, and what follows for tasks.
 
 use super::{Context, TaskExecutor, Timer, Work};
-use crate::child::{Action, ChildLoss, ChildTimer, ChildTimerKind, cluster_failure};
+use crate::child::{Action, Child, ChildLoss, ChildTimer, ChildTimerKind, cluster_failure};
+use crate::job_table::Job;
 use crate::op::{ChildEvent, NO_ANSWER, Op, StartFailure};
 use millstream_core::ids::{ExecutionAttemptId, JobId};
+use millstream_core::time::Mono;
 use millstream_rpc::machine::Effect;
 use millstream_rpc::protocol::job_link::FromJobProcess;
 use millstream_rpc::protocol::job_master::TaskMetrics;
@@ -158,7 +160,7 @@ impl TaskExecutor {
         cx: &mut Context<'_>,
         id: JobId,
         incarnation: u64,
-        decide: impl FnOnce(&mut crate::child::Child, millstream_core::time::Mono, &mut Vec<Action>),
+        decide: impl FnOnce(&mut Child, Mono, &mut Vec<Action>),
     ) {
         let job = self.jobs.get_mut(&id);
         let Some(job) = job.filter(|job| job.child.is_current(incarnation)) else {
@@ -187,6 +189,11 @@ impl TaskExecutor {
         for id in jobs {
             self.say_farewell(cx, id, &cause);
             self.disconnect_job_master(id);
+            // So that nobody waits for a next child.
+            let live = self.jobs.get(&id).into_iter().flat_map(Job::live_tasks);
+            for attempt in live.map(|(attempt, _)| *attempt).collect::<Vec<_>>() {
+                self.fail_task(cx, attempt, cause.clone());
+            }
             let mut actions = Vec::new();
             if let Some(job) = self.jobs.get_mut(&id) {
                 job.link = None;

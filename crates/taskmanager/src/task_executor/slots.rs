@@ -5,7 +5,7 @@ use crate::child::Action;
 use crate::config::Leader;
 use crate::job_table::{Job, MasterLink};
 use crate::mutant;
-use crate::slot_table::{Allocation, Freed, Release, Ticket};
+use crate::slot_table::{Allocation, Freed, Release, SlotState, Ticket};
 use millstream_core::ids::{AllocationId, FencingToken, JobId};
 use millstream_core::time::Mono;
 use millstream_rpc::machine::Effect;
@@ -201,7 +201,7 @@ impl TaskExecutor {
     /// The slot's master uses it: it does not time out any more. False if it is not held.
     pub(super) fn activate_slot(&mut self, cx: &mut Context<'_>, allocation: AllocationId) -> bool {
         let before = self.slots.get(&allocation).map(|slot| slot.state.clone());
-        if let Some(crate::slot_table::SlotState::Allocated { ticket, .. }) = before {
+        if let Some(SlotState::Allocated { ticket, .. }) = before {
             let timer = Timer::Slot { allocation, ticket };
             cx.out.push(Effect::ClearTimer { timer });
         }

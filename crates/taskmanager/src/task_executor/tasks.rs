@@ -5,7 +5,7 @@
 
 use super::{Context, Pending, TaskExecutor, Timer};
 use crate::child::{cluster_failure, process_failure};
-use crate::job_table::{Ending, Task};
+use crate::job_table::{Ending, SplitRequest, Task};
 use millstream_core::ids::{ExecutionAttemptId, FencingToken, JobId};
 use millstream_core::status::ExecutionState;
 use millstream_rpc::machine::{AskId, Effect};
@@ -280,7 +280,7 @@ impl TaskExecutor {
         }
         let (ended, allocation) = (!task.is_live(), task.allocation);
         if ended {
-            task.split = crate::job_table::SplitRequest::default();
+            task.split = SplitRequest::default();
             let timer = Timer::Cancellation { job: id, attempt };
             cx.out.push(Effect::ClearTimer { timer });
         }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::config::Leader;
-use crate::op::{ChildEvent, ChildExit, ExitStatus};
+use crate::op::{ChildEvent, ChildExit, ExitStatus, UNSOLICITED};
 use millstream_core::ids::{ExecutionGraphId, JobVertexId, ResourceId};
 use millstream_core::job_graph::{JobGraph, PlanSignature, RuntimeMode, SourceSplit};
 use millstream_core::key_group::MaxParallelism;
@@ -218,7 +218,7 @@ impl Bench {
 
     fn child(&mut self, incarnation: u64, event: ChildEvent) {
         self.step(Input::Done {
-            op: crate::op::UNSOLICITED,
+            op: UNSOLICITED,
             result: Done::Child { job: JOB, incarnation, event },
         });
     }
@@ -421,7 +421,7 @@ mod resource_manager {
         bench.step(lost("jm:1"));
         let first = bench.asked()[0].0;
         bench.step(Input::Done {
-            op: crate::op::UNSOLICITED,
+            op: UNSOLICITED,
             result: Done::ResourceManagerLeader(Some(Leader {
                 address: address("jm:9", EndpointName::ResourceManager),
                 token: FencingToken(9),
@@ -654,6 +654,17 @@ mod tasks {
     }
 
     #[test]
+    fn a_worker_that_stops_starts_no_next_child() {
+        let mut bench = Bench::running();
+        bench.child(1, ChildEvent::LinkLost { reason: "end of file".to_owned() });
+        assert_eq!(bench.submit(attempt(0, 1), 0xA), Answer::Ack);
+        bench.step(Input::Stop);
+        bench.child(1, exited(ExitStatus::Signal("SIGKILL".to_owned())));
+        assert!(bench.ops().is_empty(), "{:?}", bench.ops());
+        assert!(bench.out.iter().any(|effect| matches!(effect, Effect::Stopped)));
+    }
+
+    #[test]
     fn a_newer_attempt_ends_the_former_one() {
         let mut bench = Bench::running();
         assert_eq!(bench.submit(attempt(0, 1), 0xA), Answer::Ack);
@@ -757,7 +768,7 @@ mod tasks {
     fn a_worker_that_is_asked_to_stop_ends_its_children_first() {
         let mut bench = Bench::running();
         bench.step(Input::Stop);
-        assert_eq!(bench.ops(), ["kill 1"]);
+        assert_eq!(bench.ops(), ["cancel 0", "kill 1"]);
         assert_eq!(bench.told().len(), 2, "both managers hear of it");
         assert!(!bench.out.iter().any(|effect| matches!(effect, Effect::Stopped)));
         bench.child(1, exited(ExitStatus::Signal("SIGKILL".to_owned())));
