@@ -29,7 +29,7 @@ fn main() -> Result<()> {
         }
         "panic-in-map" => mapped(&env, |n| if n == 7 { panic!("seven") } else { Ok(n) }),
         "error-in-map" => {
-            mapped(&env, |n| if n == 7 { Err("seven is refused".into()) } else { Ok(n) })
+            mapped(&env, |n| if n == 7 { Err("seven is refused".into()) } else { Ok(n) });
         }
         "abort-in-map" => mapped(&env, |n| if n == 7 { std::process::abort() } else { Ok(n) }),
         "stuck" => mapped(&env, |n| {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 /// Stateful stream processing: runs jobs embedded or on a cluster.
 #[derive(Debug, Parser)]
 #[command(name = "millstream", version, disable_help_subcommand = true)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// What to do.
     #[command(subcommand)]
     pub verb: Verb,
@@ -14,7 +14,7 @@ pub struct Arguments {
 
 /// What to do.
 #[derive(Debug, Subcommand)]
-pub enum Verb {
+pub(crate) enum Verb {
     /// Run a program's jobs on a cluster
     Run(RunArguments),
     /// List the jobs of a cluster
@@ -37,7 +37,7 @@ pub enum Verb {
 
 /// Where the cluster is.
 #[derive(Clone, Debug, Default, Args)]
-pub struct Target {
+pub(crate) struct Target {
     /// REST of the cluster, HOST:PORT [default: what runs on this machine]
     #[arg(short = 'm', long = "jobmanager", value_name = "HOST:PORT")]
     pub jobmanager: Option<String>,
@@ -48,7 +48,7 @@ pub struct Target {
 
 /// `millstream run`.
 #[derive(Debug, Args)]
-pub struct RunArguments {
+pub(crate) struct RunArguments {
     /// Return when the job is submitted
     #[arg(short = 'd', long)]
     pub detached: bool,
@@ -69,7 +69,7 @@ pub struct RunArguments {
 
 /// `millstream list`.
 #[derive(Debug, Args)]
-pub struct ListArguments {
+pub(crate) struct ListArguments {
     /// Running jobs only
     #[arg(short = 'r', long)]
     pub running: bool,
@@ -85,7 +85,7 @@ pub struct ListArguments {
 
 /// A verb about one job.
 #[derive(Debug, Args)]
-pub struct JobArguments {
+pub(crate) struct JobArguments {
     /// The job's id, 32 hexadecimal digits
     pub job: String,
     #[command(flatten)]
@@ -94,7 +94,7 @@ pub struct JobArguments {
 
 /// `millstream info`.
 #[derive(Debug, Args)]
-pub struct InfoArguments {
+pub(crate) struct InfoArguments {
     /// Parallelism of operators that set none
     #[arg(short = 'p', long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub parallelism: Option<u32>,
@@ -109,7 +109,7 @@ pub struct InfoArguments {
 
 /// `millstream cluster`.
 #[derive(Debug, Args)]
-pub struct ClusterArguments {
+pub(crate) struct ClusterArguments {
     /// What to do with it.
     #[command(subcommand)]
     pub action: ClusterAction,
@@ -117,7 +117,7 @@ pub struct ClusterArguments {
 
 /// What to do with a cluster.
 #[derive(Debug, Subcommand)]
-pub enum ClusterAction {
+pub(crate) enum ClusterAction {
     /// Start a JobManager and TaskManagers in the background
     Start {
         /// How many TaskManagers
@@ -138,7 +138,7 @@ pub enum ClusterAction {
 
 /// A process of a cluster.
 #[derive(Debug, Args)]
-pub struct ProcessArguments {
+pub(crate) struct ProcessArguments {
     /// Configuration, over the file's
     #[arg(short = 'D', value_name = "KEY=VALUE", allow_hyphen_values = true)]
     pub definitions: Vec<String>,
@@ -146,7 +146,7 @@ pub struct ProcessArguments {
 
 /// `millstream taskmanager`.
 #[derive(Debug, Args)]
-pub struct TaskManagerArguments {
+pub(crate) struct TaskManagerArguments {
     /// Tells it from others of the same home directory
     #[arg(long, default_value = "taskmanager")]
     pub name: String,
@@ -156,7 +156,7 @@ pub struct TaskManagerArguments {
 
 /// `millstream demo`.
 #[derive(Debug, Args)]
-pub struct DemoArguments {
+pub(crate) struct DemoArguments {
     /// Events per second [default: as many as the machine can]
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     pub rate: Option<u64>,

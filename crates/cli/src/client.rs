@@ -12,7 +12,7 @@ use std::time::Duration;
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A cluster's REST.
-pub struct RestClient {
+pub(crate) struct RestClient {
     agent: ureq::Agent,
     /// `host:port`.
     address: String,
@@ -21,7 +21,7 @@ pub struct RestClient {
 impl RestClient {
     /// The cluster that the command line means: `-m`, else what runs from this home directory, else
     /// what the configuration says.
-    pub fn of(target: &Target) -> Result<Self> {
+    pub(crate) fn of(target: &Target) -> Result<Self> {
         let address = match &target.jobmanager {
             Some(address) => address.trim_start_matches("http://").to_owned(),
             None => default_address(target)?,
@@ -30,7 +30,7 @@ impl RestClient {
     }
 
     /// The REST at `host:port`.
-    pub fn at(address: String) -> Self {
+    pub(crate) fn at(address: String) -> Self {
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .timeout_global(Some(TIMEOUT))
@@ -38,19 +38,14 @@ impl RestClient {
         Self { agent: config.into(), address }
     }
 
-    /// `host:port`.
-    pub fn address(&self) -> &str {
-        &self.address
-    }
-
     /// GET, answered with JSON.
-    pub fn get(&self, path: &str) -> Result<Value> {
+    pub(crate) fn get(&self, path: &str) -> Result<Value> {
         let response = self.agent.get(self.url(path)).call();
         self.read(path, response)
     }
 
     /// PATCH without a body.
-    pub fn patch(&self, path: &str) -> Result<Value> {
+    pub(crate) fn patch(&self, path: &str) -> Result<Value> {
         let response = self.agent.patch(self.url(path)).send_empty();
         self.read(path, response)
     }
@@ -81,7 +76,7 @@ impl RestClient {
     }
 
     /// Where the JobManager takes submissions: messages and programs, `host:port` each.
-    pub fn submission_addresses(&self) -> Result<(String, String)> {
+    pub(crate) fn submission_addresses(&self) -> Result<(String, String)> {
         let entries = self.get("/jobmanager/config")?;
         let value = |key: &str| {
             let entries = entries.as_array().into_iter().flatten();

@@ -9,14 +9,14 @@ use serde_json::Value;
 use std::path::Path;
 
 /// The home directory that the environment names.
-pub fn home() -> Result<Home> {
+pub(crate) fn home() -> Result<Home> {
     Home::from_env().map_err(|error| {
         Error::new(ErrorCode::Configuration, "no home directory").why(error.to_string())
     })
 }
 
 /// File and definitions together.
-pub fn load(home: &Home, definitions: &[String]) -> Result<Configuration> {
+pub(crate) fn load(home: &Home, definitions: &[String]) -> Result<Configuration> {
     let mut configuration = read_file(&home.config_file())?;
     for definition in definitions {
         configuration.define(definition).map_err(|error| {

@@ -27,7 +27,7 @@ struct Board {
 }
 
 /// Runs until Ctrl-C, or until the events have been counted.
-pub fn run(arguments: &DemoArguments) -> Result<ExitCode> {
+pub(crate) fn run(arguments: &DemoArguments) -> Result<ExitCode> {
     let began = Instant::now();
     let env = Env::with_arguments(program_arguments(arguments)?)?;
     let board = Arc::<Mutex<Board>>::default();

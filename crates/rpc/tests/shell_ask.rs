@@ -21,10 +21,10 @@ impl Machine for Echo {
 
     fn step(&mut self, cx: &mut Cx<'_, Self>, input: Input<u8, ()>) {
         match input {
-            Input::Message { message, reply: Some(to), .. } => {
-                if message != Message::Dispatcher(ToDispatcher::ListJobs) {
-                    cx.out.push(Effect::Reply { to, answer: Answer::Ack });
-                }
+            Input::Message { message, reply: Some(to), .. }
+                if message != Message::Dispatcher(ToDispatcher::ListJobs) =>
+            {
+                cx.out.push(Effect::Reply { to, answer: Answer::Ack });
             }
             Input::Message { message: Message::ResourceManager(told), .. } => {
                 self.0.lock().unwrap().push(format!("{told:?}"));

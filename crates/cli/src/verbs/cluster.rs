@@ -15,7 +15,7 @@ use millstream_host::pid_file::{self, Running};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::File;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
@@ -191,7 +191,7 @@ fn stop(home: &Home) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn is_running(path: &PathBuf, process: &Running) -> bool {
+fn is_running(path: &Path, process: &Running) -> bool {
     let file = pid_file::running(path).ok().flatten();
     file.is_some_and(|running| running.pid == process.pid)
         && millstream_host::process::is_alive(process.pid)

@@ -11,7 +11,7 @@ use millstream::api::error::Result;
 use std::process::ExitCode;
 
 /// Does what the command line says.
-pub fn run(arguments: Arguments) -> Result<ExitCode> {
+pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
     match arguments.verb {
         Verb::Run(arguments) => run::run(&arguments),
         Verb::List(arguments) => jobs::list(&arguments),

@@ -7,16 +7,16 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// No test waits longer for anything.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running cluster. Dropping it stops it and removes its directory.
-pub struct Cluster {
+pub(crate) struct Cluster {
     home: PathBuf,
 }
 
 impl Cluster {
     /// Starts a JobManager and TaskManagers with two slots each.
-    pub fn start(task_managers: u32, definitions: &[&str]) -> Self {
+    pub(crate) fn start(task_managers: u32, definitions: &[&str]) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("millstream-test-{}-{number}", std::process::id());
@@ -34,19 +34,19 @@ impl Cluster {
     }
 
     /// Runs the CLI against this cluster, to its end.
-    pub fn millstream(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn millstream(&self, arguments: &[&str]) -> Output {
         self.command(arguments).output().expect("the binary is built")
     }
 
     /// The CLI against this cluster, not yet started.
-    pub fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_millstream"));
         command.args(arguments).env("MILLSTREAM_HOME", &self.home).stdin(Stdio::null());
         command
     }
 
     /// Submits the test job and returns its id; it goes on by itself.
-    pub fn submit(&self, how: &str, arguments: &[&str]) -> String {
+    pub(crate) fn submit(&self, how: &str, arguments: &[&str]) -> String {
         let program = misbehave();
         let mut all = vec!["run", "-d"];
         all.extend(arguments);
@@ -59,7 +59,7 @@ impl Cluster {
     }
 
     /// GET, as JSON text.
-    pub fn get(&self, path: &str) -> String {
+    pub(crate) fn get(&self, path: &str) -> String {
         let addresses = std::fs::read_to_string(self.home.join("run/jobmanager.json"))
             .expect("the JobManager runs");
         let addresses: serde_json::Value = serde_json::from_str(&addresses).expect("JSON");
@@ -71,12 +71,12 @@ impl Cluster {
     }
 
     /// GET, as JSON.
-    pub fn json(&self, path: &str) -> serde_json::Value {
+    pub(crate) fn json(&self, path: &str) -> serde_json::Value {
         serde_json::from_str(&self.get(path)).expect("JSON")
     }
 
     /// Waits until the job has this state; its details.
-    pub fn wait_for_state(&self, job: &str, state: &str) -> serde_json::Value {
+    pub(crate) fn wait_for_state(&self, job: &str, state: &str) -> serde_json::Value {
         self.wait_for(&format!("job {job} to be {state}"), || {
             let details = self.json(&format!("/jobs/{job}"));
             (details["state"] == state).then_some(details)
@@ -85,7 +85,7 @@ impl Cluster {
 
     /// Waits until so many subtasks of every vertex run. The job itself is RUNNING from the moment
     /// when it asks for slots.
-    pub fn wait_for_tasks(&self, job: &str, subtasks: u64) {
+    pub(crate) fn wait_for_tasks(&self, job: &str, subtasks: u64) {
         self.wait_for(&format!("the tasks of job {job} to run"), || {
             let details = self.json(&format!("/jobs/{job}"));
             let vertices = details["vertices"].as_array()?;
@@ -95,14 +95,14 @@ impl Cluster {
     }
 
     /// The reason for which a job failed.
-    pub fn failure_of(&self, job: &str) -> String {
+    pub(crate) fn failure_of(&self, job: &str) -> String {
         self.wait_for_state(job, "FAILED");
         self.get(&format!("/jobs/{job}/exceptions"))
     }
 
     /// Waits until it is there.
     #[track_caller]
-    pub fn wait_for<T>(&self, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    pub(crate) fn wait_for<T>(&self, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(found) = look() {
@@ -114,19 +114,19 @@ impl Cluster {
     }
 
     /// Free slots.
-    pub fn free_slots(&self) -> u64 {
+    pub(crate) fn free_slots(&self) -> u64 {
         self.json("/overview")["slots-available"].as_u64().expect("a number")
     }
 
     /// The process ids of the cluster's own processes, by name.
-    pub fn pid(&self, name: &str) -> u32 {
+    pub(crate) fn pid(&self, name: &str) -> u32 {
         let path = self.home.join(format!("run/{name}.pid"));
         let text = std::fs::read_to_string(&path).expect("it runs");
         text.lines().next().and_then(|line| line.trim().parse().ok()).expect("a number")
     }
 
     /// Job processes of this cluster: pid and parent.
-    pub fn job_processes(&self) -> Vec<(u32, u32)> {
+    pub(crate) fn job_processes(&self) -> Vec<(u32, u32)> {
         let home = self.home.to_str().expect("UTF-8");
         processes()
             .into_iter()
@@ -136,7 +136,7 @@ impl Cluster {
     }
 
     /// A path in the cluster's directory.
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.home.join(name)
     }
 
@@ -160,27 +160,27 @@ impl Drop for Cluster {
 }
 
 /// The test job's executable, next to this test's own directory.
-pub fn misbehave() -> PathBuf {
+pub(crate) fn misbehave() -> PathBuf {
     let here = std::env::current_exe().expect("this test is a file");
     let profile = here.ancestors().nth(2).expect("target/PROFILE/deps/test");
     profile.join("examples/misbehave")
 }
 
 /// Everything that a command wrote.
-pub fn text(output: &Output) -> String {
+pub(crate) fn text(output: &Output) -> String {
     let part = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     format!("{}{}", part(&output.stdout), part(&output.stderr))
 }
 
 /// A process of this machine.
-pub struct Process {
+pub(crate) struct Process {
     pub pid: u32,
     pub parent: u32,
     pub executable: String,
 }
 
 /// All processes whose executable can be seen.
-pub fn processes() -> Vec<Process> {
+pub(crate) fn processes() -> Vec<Process> {
     let entries = std::fs::read_dir("/proc").expect("Linux").flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     let process = |pid: u32| {
@@ -193,7 +193,7 @@ pub fn processes() -> Vec<Process> {
 }
 
 /// Ends a process at once, as `kill -9` does.
-pub fn kill(pid: u32) {
+pub(crate) fn kill(pid: u32) {
     let pid = rustix::process::Pid::from_raw(pid as i32).expect("not 0");
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("it is ours");
 }

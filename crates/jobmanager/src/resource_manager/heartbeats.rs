@@ -1,8 +1,8 @@
 //! Who is still there. The resource manager is the active side towards workers and job masters.
 
 use super::config::ResourceManagerTimer;
+use super::known::TaskExecutor;
 use super::machine::{ResourceManager, Target, tell_job_master, tell_task_executor};
-use super::task_executors::TaskExecutor;
 use millstream_rpc::machine::{Cx, Effect};
 use millstream_rpc::protocol::job_master::ToJobMaster;
 use millstream_rpc::protocol::task_executor::ToTaskExecutor;

@@ -4,47 +4,17 @@
 //! slots. Only a globally terminal end, or a long absence, lets the job be forgotten.
 
 use super::config::ResourceManagerTimer;
+use super::known::{Job, JobMaster};
 use super::machine::{ResourceManager, Served, Target, tell_job_master, tell_task_executor};
 use crate::mutant;
 use millstream_core::ids::{FencingToken, JobId};
 use millstream_core::status::JobStatus;
-use millstream_core::time::Mono;
 use millstream_rpc::machine::{Cx, Effect};
 use millstream_rpc::protocol::job_master::ToJobMaster;
 use millstream_rpc::protocol::resource::ResourceRequirement;
 use millstream_rpc::protocol::resource_manager::ResourceManagerAnswer;
 use millstream_rpc::protocol::task_executor::ToTaskExecutor;
 use millstream_rpc::protocol::{Address, Answer, Refusal};
-
-/// A job that has, or recently had, a job master here.
-#[derive(Debug)]
-pub(super) struct Job {
-    /// Its master, while connected.
-    pub(super) master: Option<JobMaster>,
-    /// When the job is forgotten; set while it has no master.
-    pub(super) forget_at: Option<Mono>,
-    /// What it was last told to have, while it is short of slots: not told again without news.
-    pub(super) told: Option<Vec<ResourceRequirement>>,
-}
-
-/// A connected job master.
-#[derive(Debug)]
-pub(super) struct JobMaster {
-    /// Its term of leadership.
-    pub(super) token: FencingToken,
-    /// Where it is.
-    pub(super) address: Address,
-    /// Whether it has declared its needs under this registration: nothing is asked for on behalf
-    /// of needs that its predecessor had.
-    pub(super) declared: bool,
-}
-
-impl Job {
-    /// The master, if slots can be asked for on its behalf.
-    pub(super) fn ready_master(&self) -> Option<&JobMaster> {
-        self.master.as_ref().filter(|master| master.declared)
-    }
-}
 
 impl ResourceManager {
     /// Without high availability there is nobody else to ask who leads the job: the newest

@@ -1,10 +1,8 @@
 //! The endpoint: its state, what reaches it, the door.
 
 use super::config::{ResourceManagerConfig, ResourceManagerTimer};
-use super::job_masters::Job;
+use super::known::{Job, SlotRequest, TaskExecutor};
 use super::pacing::Pacing;
-use super::slot_requests::SlotRequest;
-use super::task_executors::TaskExecutor;
 use crate::fence::Fence;
 use crate::slot_manager::SlotManager;
 use millstream_core::ids::{FencingToken, InstanceId, JobId, ResourceId};

@@ -9,6 +9,7 @@
 //! In reading order:
 //! - [`config`]: what can be configured, its timers;
 //! - [`machine`]: the endpoint: its state, what reaches it, the door;
+//! - `known`: what is remembered of workers, jobs and open requests;
 //! - `task_executors`: registration, slot reports, the loss of a worker;
 //! - `job_masters`: registration, declared needs, the loss of a job master;
 //! - `slot_requests`: grants and what comes of them, telling jobs that they are short;
@@ -21,6 +22,7 @@ pub mod config;
 mod heartbeats;
 mod invariants;
 mod job_masters;
+mod known;
 pub mod machine;
 mod pacing;
 mod queries;

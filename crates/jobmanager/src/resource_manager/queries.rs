@@ -1,7 +1,7 @@
 //! What people ask.
 
+use super::known::TaskExecutor;
 use super::machine::ResourceManager;
-use super::task_executors::TaskExecutor;
 use millstream_core::ids::ResourceId;
 use millstream_rpc::protocol::details::{ClusterResources, TaskManagerDetails};
 use millstream_rpc::protocol::resource_manager::ResourceManagerAnswer;

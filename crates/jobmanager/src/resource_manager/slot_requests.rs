@@ -5,25 +5,16 @@
 //! heartbeat out of turn. Meanwhile the job is served from elsewhere if that is possible.
 
 use super::config::ResourceManagerTimer;
+use super::known::SlotRequest;
 use super::machine::{ResourceManager, Target, tell_job_master};
 use super::pacing::Pace;
 use crate::mutant;
 use crate::slot_manager::{Grant, GrantedSlot};
-use millstream_core::ids::{AllocationId, JobId};
+use millstream_core::ids::JobId;
 use millstream_rpc::machine::{AskId, Cx, Effect};
 use millstream_rpc::protocol::job_master::ToJobMaster;
-use millstream_rpc::protocol::resource::SlotId;
 use millstream_rpc::protocol::task_executor::{TaskExecutorAnswer, ToTaskExecutor};
 use millstream_rpc::protocol::{Answer, AskError, Message};
-
-/// A worker has been asked for a slot.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct SlotRequest {
-    pub(super) slot: SlotId,
-    /// The grant, and with it the epoch of the request: an answer counts only while the slot is
-    /// pending under this very grant.
-    pub(super) allocation: AllocationId,
-}
 
 impl ResourceManager {
     /// Needs or slots have changed.

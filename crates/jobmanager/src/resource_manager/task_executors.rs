@@ -5,29 +5,16 @@
 //! the worker believes in. That is noticed when the worker speaks under its former id before
 //! anything came under the new one, and it is asked to register again.
 
+use super::known::TaskExecutor;
 use super::machine::{ResourceManager, Served, Target, tell_job_master, tell_task_executor};
 use crate::mutant;
 use millstream_core::ids::{AllocationId, InstanceId, ResourceId};
-use millstream_core::time::Timestamp;
 use millstream_rpc::machine::Cx;
 use millstream_rpc::protocol::job_master::ToJobMaster;
 use millstream_rpc::protocol::resource::{SlotId, SlotReport};
 use millstream_rpc::protocol::resource_manager::{ResourceManagerAnswer, TaskExecutorRegistration};
 use millstream_rpc::protocol::task_executor::ToTaskExecutor;
 use millstream_rpc::protocol::{Address, Answer, Refusal};
-
-/// A registered worker.
-#[derive(Debug)]
-pub(super) struct TaskExecutor {
-    /// What it said of itself.
-    pub(super) registration: TaskExecutorRegistration,
-    /// This registration; what comes under another one is stale.
-    pub(super) instance: InstanceId,
-    /// Whether anything has come under this registration: then the worker knows it.
-    pub(super) confirmed: bool,
-    /// When it was last heard, for people.
-    pub(super) last_heartbeat: Timestamp,
-}
 
 impl ResourceManager {
     pub(super) fn register_task_executor(

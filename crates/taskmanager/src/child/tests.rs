@@ -1,3 +1,5 @@
+//! One child from its start to its end, in all orders of events.
+
 use super::*;
 use crate::op::ExitStatus;
 use millstream_core::ids::{AllocationId, ExecutionGraphId, JobId, JobVertexId};

@@ -1,3 +1,5 @@
+//! The slot table: tickets, states, and what is refused.
+
 use super::*;
 use millstream_core::ids::{ExecutionGraphId, JobVertexId};
 

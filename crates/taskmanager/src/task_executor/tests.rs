@@ -1,3 +1,5 @@
+//! The task executor driven message by message.
+
 use super::*;
 use crate::config::Leader;
 use crate::op::{ChildEvent, ChildExit, ExitStatus, UNSOLICITED};
