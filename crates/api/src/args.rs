@@ -73,7 +73,11 @@ impl Args {
     /// The value of `--name`, which has to be given.
     pub fn require(&self, name: &str) -> Result<String> {
         self.get(name).ok_or_else(|| {
-            wrong(format!("`--{name}` is missing")).next(format!("add `--{name} <value>`"))
+            let error = wrong(format!("`--{name}` is missing"));
+            match nearest(name, self.values.keys().map(String::as_str)) {
+                Some(given) => error.next(format!("write `--{name}` instead of `--{given}`")),
+                None => error.next(format!("add `--{name} <value>`")),
+            }
         })
     }
 
@@ -146,6 +150,13 @@ mod tests {
         let error = args.check_all_asked().expect_err("nobody asks for it");
         assert_eq!(error.summary, "unknown flag `--inptu`");
         assert_eq!(error.next.as_deref(), Some("did you mean `--input`?"));
+    }
+
+    #[test]
+    fn a_missing_flag_is_told_with_the_one_that_was_mistyped() {
+        let args = parse("--inptu a.txt").expect("well formed");
+        let error = args.require("input").expect_err("it is not there");
+        assert_eq!(error.next.as_deref(), Some("write `--input` instead of `--inptu`"));
     }
 
     #[test]

@@ -29,6 +29,8 @@ impl EnvFromArgs for Env {
     }
 
     fn with_arguments(args: Args) -> Result<Self> {
+        // A linker may drop what nothing names.
+        std::hint::black_box(&crate::JOB_LINK);
         let mut configuration = submitted_configuration();
         configuration.extend(args.configuration().clone());
         let executor: Box<dyn PipelineExecutor> = match launch()? {
