@@ -43,8 +43,8 @@ static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 /// Allocations per 10,000 additional records.
 fn price(run: impl Fn(u64)) -> f64 {
-    const FEW: u64 = 500_000;
-    const MANY: u64 = 4_500_000;
+    const FEW: u64 = 2_000_000;
+    const MANY: u64 = 8_000_000;
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let count = |records| {
         let before = ALLOCATIONS.load(Ordering::Relaxed);

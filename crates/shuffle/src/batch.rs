@@ -101,6 +101,90 @@ pub trait AnyBatch: Any + Send {
     fn hashes(&self) -> &[u64];
 }
 
+/// Batches to so many consumers are distributed without an allocation.
+const OUTS_ON_STACK: usize = 32;
+
+impl<T> Batch<T> {
+    fn distribute_to(&mut self, targets: &[u32], outs: &mut [Option<&mut Batch<T>>]) {
+        fn out<'a, T>(outs: &'a mut [Option<&mut Batch<T>>], target: u32) -> &'a mut Batch<T> {
+            outs[target as usize].as_mut().expect("a router chooses among the consumers")
+        }
+        if self.hashes.is_empty() {
+            for (item, target) in self.items.drain(..).zip(targets) {
+                out(outs, *target).items.push(item);
+            }
+            return;
+        }
+        for ((item, hash), target) in self.items.drain(..).zip(self.hashes.drain(..)).zip(targets) {
+            let out = out(outs, *target);
+            out.items.push(item);
+            out.hashes.push(hash);
+        }
+    }
+}
+
+/// What stands in a batch's place while the batch is away. It is never used, and takes no memory.
+struct Away;
+
+/// A place holder that is never used.
+pub(crate) fn away() -> BoxBatch {
+    Box::new(Away)
+}
+
+const AWAY: &str = "a batch that is away is not used";
+
+impl AnyBatch for Away {
+    fn len(&self) -> usize {
+        0
+    }
+
+    fn target(&self) -> usize {
+        1
+    }
+
+    fn clear(&mut self) {}
+
+    fn fresh(&self) -> BoxBatch {
+        unreachable!("{AWAY}")
+    }
+
+    fn duplicate(&self) -> BoxBatch {
+        unreachable!("{AWAY}")
+    }
+
+    fn as_any(&mut self) -> &mut dyn Any {
+        self
+    }
+
+    fn append_to(&mut self, _other: &mut dyn AnyBatch) {
+        unreachable!("{AWAY}")
+    }
+
+    fn take_front(&mut self, _n: usize, _other: &mut dyn AnyBatch) {
+        unreachable!("{AWAY}")
+    }
+
+    fn distribute(&mut self, _targets: &[u32], _outs: &mut [BoxBatch]) {
+        unreachable!("{AWAY}")
+    }
+
+    fn encode(&self, _from: usize, _bytes_max: usize, _out: &mut Vec<u8>) -> usize {
+        unreachable!("{AWAY}")
+    }
+
+    fn decode(&mut self, _: usize, _: bool, _: &[u8]) -> Result<(), DecodeError> {
+        unreachable!("{AWAY}")
+    }
+
+    fn is_hashed(&self) -> bool {
+        false
+    }
+
+    fn hashes(&self) -> &[u64] {
+        &[]
+    }
+}
+
 /// The batch as what it is. A mismatch is a bug of the plan's translation.
 #[inline]
 pub fn cast<T: Record>(batch: &mut dyn AnyBatch) -> &mut Batch<T> {
@@ -159,17 +243,15 @@ impl<T: Record> AnyBatch for Batch<T> {
 
     fn distribute(&mut self, targets: &[u32], outs: &mut [BoxBatch]) {
         debug_assert_eq!(targets.len(), self.items.len());
-        let mut outs: Vec<&mut Batch<T>> = outs.iter_mut().map(|out| cast(out.as_mut())).collect();
-        if self.hashes.is_empty() {
-            for (item, target) in self.items.drain(..).zip(targets) {
-                outs[*target as usize].items.push(item);
+        if outs.len() <= OUTS_ON_STACK {
+            let mut few = [const { None }; OUTS_ON_STACK];
+            for (slot, out) in few.iter_mut().zip(outs) {
+                *slot = Some(cast::<T>(out.as_mut()));
             }
-            return;
-        }
-        for ((item, hash), target) in self.items.drain(..).zip(self.hashes.drain(..)).zip(targets) {
-            let out = &mut *outs[*target as usize];
-            out.items.push(item);
-            out.hashes.push(hash);
+            self.distribute_to(targets, &mut few);
+        } else {
+            let many = outs.iter_mut().map(|out| Some(cast::<T>(out.as_mut())));
+            self.distribute_to(targets, &mut many.collect::<Vec<_>>());
         }
     }
 

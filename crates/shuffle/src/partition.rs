@@ -4,7 +4,7 @@
 //! for one more, so nothing is ever half routed, and no wait for one consumer can hold back what
 //! another already has. Partial batches stay open until they are full or the task flushes them.
 
-use crate::batch::{AnyBatch, BoxBatch};
+use crate::batch::{AnyBatch, BoxBatch, away};
 use crate::element::Control;
 use crate::subpartition::Subpartition;
 use crate::sync::Arc;
@@ -231,11 +231,8 @@ impl PartitionWriter {
 
     /// The batch goes to the only consumer as it is, and an emptied one takes its place.
     fn hand_over(&mut self, batch: &mut BoxBatch) {
-        let open = std::mem::replace(&mut self.open[0], batch.fresh());
-        let full = std::mem::replace(batch, open);
-        if let Some(empty) = self.shared.subpartitions[0].push(full) {
-            self.open[0] = empty;
-        }
+        let full = std::mem::replace(batch, away());
+        *batch = self.push(0, full);
     }
 
     /// An error is told by the task's next pump.
@@ -244,11 +241,14 @@ impl PartitionWriter {
     }
 
     fn send(&mut self, consumer: usize) {
-        let fresh = self.open[consumer].fresh();
-        let full = std::mem::replace(&mut self.open[consumer], fresh);
-        if let Some(empty) = self.shared.subpartitions[consumer].push(full) {
-            self.open[consumer] = empty;
-        }
+        let full = std::mem::replace(&mut self.open[consumer], away());
+        self.open[consumer] = self.push(consumer, full);
+    }
+
+    /// Puts the batch into the consumer's queue; an empty one, which has come back if there is one.
+    fn push(&self, consumer: usize, full: BoxBatch) -> BoxBatch {
+        let empty = self.shared.subpartitions[consumer].push(full);
+        empty.unwrap_or_else(|| self.shared.prototype.make())
     }
 
     /// Sends what waits for consumers in other processes, as far as their credit goes.

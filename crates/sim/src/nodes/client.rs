@@ -91,18 +91,21 @@ impl Client {
     pub fn handle(&mut self, env: &mut Env<'_>, input: NodeInput) {
         match input {
             NodeInput::Start => self.start(env),
-            NodeInput::Later(Later::Leader) => {
-                if let Some((process, token)) = env.ledger.leader.clone() {
-                    (self.process, self.token) = (process, token);
-                }
-            }
+            NodeInput::Later(Later::Leader) => self.look_who_leads(env),
             NodeInput::Later(Later::Client(event)) => self.act(env, event),
             NodeInput::Answered { ask, result, .. } => self.on_answered(env, ask, result),
             _ => (),
         }
     }
 
+    fn look_who_leads(&mut self, env: &Env<'_>) {
+        if let Some((process, token)) = env.ledger.leader.clone() {
+            (self.process, self.token) = (process, token);
+        }
+    }
+
     fn start(&mut self, env: &mut Env<'_>) {
+        self.look_who_leads(env);
         for plan in self.jobs.values() {
             let submit = Later::Client(Event::Submit(plan.job));
             env.later(plan.submit_at_ms * 1000, submit);
