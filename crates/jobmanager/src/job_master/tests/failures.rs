@@ -31,6 +31,18 @@ fn a_failed_task_restarts_its_region_in_the_same_slots() {
     assert_eq!(details.failures[0].resource, Some(worker("tm1")));
 }
 
+/// Found by the simulator: the timer was cleared by whatever else happened in that millisecond.
+#[test]
+fn a_restart_that_falls_due_together_with_another_event_happens() {
+    let mut rig = Rig::healthy("a:1", &[FIXED], &[("tm1", 1)]);
+    rig.log();
+    rig.fail("a0", 1);
+    rig.driver.now = rig.driver.now + 1_000;
+    rig.heartbeat("tm1", &[]);
+    rig.pass(0);
+    rig.expect_deeds(&["ask tm1: submit a0#1 in 1"]);
+}
+
 #[test]
 fn without_restarts_the_first_failure_ends_the_job_and_is_told() {
     let mut rig = Rig::healthy("a:1 b:1 a~hash~b", &[NONE], &[("tm1", 1)]);
