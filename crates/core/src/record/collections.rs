@@ -92,7 +92,6 @@ macro_rules! list {
 }
 
 list! {
-    Vec where, push;
     VecDeque where, push_back;
     BTreeSet where Ord, insert;
 }
@@ -110,25 +109,33 @@ impl<T: Record, const N: usize> Record for [T; N] {
 
     #[inline]
     fn encode<O: Output>(&self, out: &mut O) {
-        for item in self {
-            item.encode(out);
-        }
+        T::encode_all(self, out);
     }
 
     #[inline]
     fn decode(input: &mut Input<'_>) -> Result<Self, DecodeError> {
-        let mut failure = None;
-        let items: [Option<T>; N] = std::array::from_fn(|_| match T::decode(input) {
-            Ok(item) => Some(item),
-            Err(error) => {
-                failure.get_or_insert(error);
-                None
-            }
-        });
-        match failure {
-            None => Ok(items.map(|item| item.expect("no item failed"))),
-            Some(error) => Err(error),
-        }
+        T::decode_array(input)
+    }
+}
+
+impl<T: Record> Record for Vec<T> {
+    const FIXED: Option<usize> = None;
+    const CANONICAL: bool = T::CANONICAL;
+
+    fn schema() -> Schema {
+        Schema::List(Box::new(T::schema()))
+    }
+
+    #[inline]
+    fn encode<O: Output>(&self, out: &mut O) {
+        out.put_len(self.len() as u64);
+        T::encode_all(self, out);
+    }
+
+    #[inline]
+    fn decode(input: &mut Input<'_>) -> Result<Self, DecodeError> {
+        let n = input.length(least::<T>())?;
+        T::decode_list(n, input)
     }
 }
 

@@ -61,6 +61,44 @@ pub trait Record: Clone + Send + 'static {
     /// Takes one row off the front of the input.
     fn decode(input: &mut Input<'_>) -> Result<Self, DecodeError>;
 
+    /// Appends the rows of several values. Bytes override it with one copy.
+    #[doc(hidden)]
+    #[inline]
+    fn encode_all<O: Output>(values: &[Self], out: &mut O) {
+        for value in values {
+            value.encode(out);
+        }
+    }
+
+    /// Takes `n` rows, for which the caller has checked that there is input.
+    #[doc(hidden)]
+    #[inline]
+    fn decode_list(n: usize, input: &mut Input<'_>) -> Result<Vec<Self>, DecodeError> {
+        let mut list = Vec::new();
+        for _ in 0..n {
+            list.push(Self::decode(input)?);
+        }
+        Ok(list)
+    }
+
+    /// Takes `N` rows.
+    #[doc(hidden)]
+    #[inline]
+    fn decode_array<const N: usize>(input: &mut Input<'_>) -> Result<[Self; N], DecodeError> {
+        let mut failure = None;
+        let items: [Option<Self>; N] = std::array::from_fn(|_| match Self::decode(input) {
+            Ok(item) => Some(item),
+            Err(error) => {
+                failure.get_or_insert(error);
+                None
+            }
+        });
+        match failure {
+            None => Ok(items.map(|item| item.expect("no item failed"))),
+            Some(error) => Err(error),
+        }
+    }
+
     /// The hash of the canonical encoding. Override only with the same value, computed faster.
     #[inline]
     fn hash64(&self) -> u64 {

@@ -36,8 +36,42 @@ macro_rules! number {
     )*};
 }
 
+impl Record for u8 {
+    const FIXED: Option<usize> = Some(1);
+    const CANONICAL: bool = true;
+
+    fn schema() -> Schema {
+        Schema::plain("u8")
+    }
+
+    #[inline]
+    fn encode<O: Output>(&self, out: &mut O) {
+        out.put(&[*self]);
+    }
+
+    #[inline]
+    fn decode(input: &mut Input<'_>) -> Result<Self, DecodeError> {
+        let [byte] = input.array()?;
+        Ok(byte)
+    }
+
+    #[inline]
+    fn encode_all<O: Output>(values: &[Self], out: &mut O) {
+        out.put(values);
+    }
+
+    #[inline]
+    fn decode_list(n: usize, input: &mut Input<'_>) -> Result<Vec<Self>, DecodeError> {
+        input.take(n).map(<[u8]>::to_vec)
+    }
+
+    #[inline]
+    fn decode_array<const N: usize>(input: &mut Input<'_>) -> Result<[Self; N], DecodeError> {
+        input.array()
+    }
+}
+
 number! {
-    u8, "u8", true;
     u16, "u16", true;
     u32, "u32", true;
     u64, "u64", true;
