@@ -8,7 +8,7 @@ use millstream_core::job_graph::ShipStrategy;
 use millstream_core::{Key, OperatorError, Record};
 use millstream_operator::flat_map::{FlatMap, FlatMapWith, Out};
 use millstream_operator::key::{ByRef, ByValue};
-use millstream_operator::map::{Filter, Map, TryMap};
+use millstream_operator::map::{Filter, FilterMap, Map, TryMap};
 use millstream_operator::operator::Operator;
 use millstream_operator::partitioner::CustomRouter;
 use millstream_operator::plan::{Factory, RouterContext};
@@ -74,6 +74,15 @@ impl<T: Record> DataStream<T> {
                 function(record).map_err(|error| OperatorError::from_error(error.into().as_ref()))
             })
         })
+    }
+
+    /// Applies a function that gives one record or none.
+    #[track_caller]
+    pub fn filter_map<U: Record>(
+        &self,
+        function: impl Fn(T) -> Option<U> + Clone + Send + 'static,
+    ) -> DataStream<U> {
+        self.operator("filter_map", false, move |_| FilterMap::new(function.clone()))
     }
 
     /// Keeps the records for which the predicate is true.

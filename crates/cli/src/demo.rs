@@ -77,7 +77,7 @@ fn build(env: &Env, arguments: &DemoArguments, board: Arc<Mutex<Board>>) {
         None => events,
     };
     env.source("auction site", events)
-        .flat_map(|event| match event {
+        .filter_map(|event| match event {
             Event::Bid(bid) => Some(bid.channel),
             Event::Person(_) | Event::Auction(_) => None,
         })

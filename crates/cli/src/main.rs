@@ -15,6 +15,8 @@ use clap::Parser;
 use millstream::api::error::ErrorCode;
 use std::process::ExitCode;
 
+millstream::allocator!();
+
 fn main() -> ExitCode {
     let arguments = arguments::Arguments::parse();
     match verbs::run(arguments) {

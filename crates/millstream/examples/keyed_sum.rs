@@ -5,6 +5,8 @@
 use millstream::prelude::*;
 use millstream::{sink, source};
 
+millstream::allocator!();
+
 /// The output function of SplitMix64 (Steele, Lea, Flood, OOPSLA 2014).
 fn splitmix64(i: u64) -> u64 {
     let z = i.wrapping_add(0x9E37_79B9_7F4A_7C15);

@@ -10,6 +10,8 @@ use millstream::operator::sink::{Sink, SinkWriter};
 use millstream::prelude::*;
 use millstream::{OperatorError, source};
 
+millstream::allocator!();
+
 /// Collects latencies.
 struct Percentiles {
     warm_up: u64,

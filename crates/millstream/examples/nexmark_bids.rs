@@ -13,6 +13,8 @@ use millstream::prelude::*;
 use millstream::{sink, source};
 use serde::Serialize;
 
+millstream::allocator!();
+
 /// A bid as q0 and q1 give it.
 #[derive(Clone, Record, Serialize)]
 struct PricedBid<P> {
@@ -50,7 +52,7 @@ fn main() -> Result<()> {
     let output = env.arg_opt("output");
     let bids = env
         .source("events", source::json_lines::<Event>(env.arg("input")?))
-        .flat_map(|event| match event {
+        .filter_map(|event| match event {
             Event::Bid(bid) => Some(bid),
             Event::Person(_) | Event::Auction(_) => None,
         })

@@ -10,6 +10,8 @@ use millstream::prelude::*;
 use millstream::{OperatorError, sink};
 use std::sync::Mutex;
 
+millstream::allocator!();
+
 /// Gives a vector away, once.
 struct Owned<T>(Mutex<Option<Vec<T>>>);
 
@@ -53,7 +55,7 @@ fn main() -> Result<()> {
     env.set_parallelism(1);
     let events = env.source("events", Owned(Mutex::new(Some(events))));
     let bids = events
-        .flat_map(|event| match event {
+        .filter_map(|event| match event {
             Event::Bid(bid) => Some(bid),
             Event::Person(_) | Event::Auction(_) => None,
         })

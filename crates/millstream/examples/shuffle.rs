@@ -11,6 +11,8 @@
 use millstream::prelude::*;
 use millstream::{sink, source};
 
+millstream::allocator!();
+
 /// 100 bytes on the wire.
 #[derive(Clone, Record)]
 struct Wide {

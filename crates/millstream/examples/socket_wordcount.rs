@@ -5,6 +5,8 @@
 use millstream::prelude::*;
 use millstream::{sink, source};
 
+millstream::allocator!();
+
 fn main() -> Result<()> {
     let env = Env::from_args()?;
     let host = env.arg_opt("host").unwrap_or_else(|| "127.0.0.1".to_owned());

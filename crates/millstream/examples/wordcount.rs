@@ -7,6 +7,8 @@
 use millstream::prelude::*;
 use millstream::{sink, source};
 
+millstream::allocator!();
+
 fn main() -> Result<()> {
     let env = Env::from_args()?;
     let input = env.arg("input")?;

@@ -54,6 +54,33 @@ static JOB_LINK: [u8; 32] = millstream_host::artefact::job_link_marker(
     millstream_rpc::protocol::job_link::JOB_LINK_VERSION,
 );
 
+#[cfg(feature = "allocator")]
+#[doc(hidden)]
+pub use mimalloc::MiMalloc;
+
+/// Chooses the allocator of a program: records are often made on one thread and dropped on another,
+/// which the system's allocator is slow at. Once, anywhere in the program. Without the feature
+/// `allocator` it chooses nothing; the library itself never does.
+///
+/// ```
+/// millstream::allocator!();
+/// ```
+#[cfg(feature = "allocator")]
+#[macro_export]
+macro_rules! allocator {
+    () => {
+        #[global_allocator]
+        static ALLOCATOR: $crate::MiMalloc = $crate::MiMalloc;
+    };
+}
+
+/// Chooses the allocator of a program, with the feature `allocator`; without it, nothing.
+#[cfg(not(feature = "allocator"))]
+#[macro_export]
+macro_rules! allocator {
+    () => {};
+}
+
 /// What a program needs.
 pub mod prelude {
     pub use crate::entry::{Env, EnvFromArgs};

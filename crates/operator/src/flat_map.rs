@@ -47,20 +47,25 @@ where
             let full = std::mem::replace(&mut input.items, Vec::from(empty));
             self.waiting = VecDeque::from(full);
         }
+        let mut next = self.current.take();
         loop {
-            if let Some(items) = &mut self.current {
-                out.extend(items.take(room.saturating_sub(out.len())));
-                if out.len() >= room {
-                    return Ok(Flow::More);
+            // The iterator at hand stays here, near the loop, and is kept only when it is interrupted.
+            if let Some(mut items) = next {
+                loop {
+                    if out.len() >= room {
+                        self.current = Some(items);
+                        return Ok(Flow::More);
+                    }
+                    match items.next() {
+                        Some(item) => out.push(item),
+                        None => break,
+                    }
                 }
             }
-            self.current = match self.waiting.pop_front() {
-                Some(record) => Some((self.function)(record).into_iter()),
-                None => {
-                    self.current = None;
-                    return Ok(Flow::Drained);
-                }
-            };
+            match self.waiting.pop_front() {
+                Some(record) => next = Some((self.function)(record).into_iter()),
+                None => return Ok(Flow::Drained),
+            }
         }
     }
 }
@@ -133,4 +138,19 @@ fn check_surplus<B>(records: usize) -> Result<(), OperatorError> {
          return an iterator from `flat_map` instead of pushing them",
         SURPLUS_BYTES_MAX >> 20
     )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::harness::OperatorHarness;
+
+    #[test]
+    fn an_iterator_is_interrupted_and_resumed_without_losing_an_item() {
+        let operator = FlatMap::new(|n: u64| (0..n).map(move |i| n * 100 + i));
+        let mut harness = OperatorHarness::<u64, u64, _>::with_room(operator, 3);
+        harness.push([2, 0, 7]).expect("nothing fails");
+        let expected: Vec<u64> = vec![200, 201, 700, 701, 702, 703, 704, 705, 706];
+        assert_eq!(harness.take_output(), expected);
+    }
 }

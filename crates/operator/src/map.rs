@@ -1,4 +1,4 @@
-//! `map`, `try_map` and `filter`: one record in, at most one out.
+//! `map`, `try_map`, `filter_map` and `filter`: one record in, at most one out.
 
 use crate::operator::{Flow, Operator};
 use millstream_core::{OperatorError, Record};
@@ -60,6 +60,34 @@ impl<A: Record, B: Record, F: Fn(A) -> Result<B, OperatorError>> Operator for Tr
         for item in input.items.drain(..) {
             out.push((self.0)(item)?);
         }
+        Ok(Flow::Drained)
+    }
+}
+
+/// Applies a function that gives at most one record.
+pub struct FilterMap<A, B, F>(F, PhantomData<fn(A) -> B>);
+
+impl<A, B, F: Fn(A) -> Option<B>> FilterMap<A, B, F> {
+    /// An operator of this function.
+    pub fn new(function: F) -> Self {
+        Self(function, PhantomData)
+    }
+}
+
+impl<A: Record, B: Record, F: Fn(A) -> Option<B>> Operator for FilterMap<A, B, F> {
+    fn output(&self) -> BoxBatch {
+        Box::new(Batch::<B>::new())
+    }
+
+    fn process(
+        &mut self,
+        input: &mut dyn AnyBatch,
+        out: &mut dyn AnyBatch,
+        _room: usize,
+    ) -> Result<Flow, OperatorError> {
+        let input = cast::<A>(input);
+        input.hashes.clear();
+        cast::<B>(out).items.extend(input.items.drain(..).filter_map(&self.0));
         Ok(Flow::Drained)
     }
 }
