@@ -4,7 +4,7 @@
 //! stream is keyed. [`AnyBatch`] is all that the engine needs to know of one; operators cast back
 //! with [`cast`] and then run plain loops. An Arrow batch can be another implementation.
 
-use millstream_core::record::{DecodeError, Input, Record};
+use millstream_core::record::{DecodeError, Input, Record, SliceOutput};
 use std::any::Any;
 
 /// A batch holds about so many bytes of records (their size in memory, without what they point to).
@@ -86,9 +86,9 @@ pub trait AnyBatch: Any + Send {
     /// Moves record `i` to the end of `outs[targets[i]]`, for all `i`, with its hash if it has one.
     fn distribute(&mut self, targets: &[u32], outs: &mut [BoxBatch]);
 
-    /// Appends the rows of records `from..`, until `out` has grown to `bytes_max` or all are
-    /// written; gives the index of the first record that is not written. The format: per record
-    /// its hash if `hashes` are there (8 bytes, little-endian), then its row.
+    /// Appends the rows of records `from..`: as many as fit until `out` has `bytes_max` bytes, but
+    /// one at least, however long it is; gives the index of the first record that is not written.
+    /// The format: per record its hash if `hashes` are there (8 bytes, little-endian), then its row.
     fn encode(&self, from: usize, bytes_max: usize, out: &mut Vec<u8>) -> usize;
 
     /// Appends `count` records that [`AnyBatch::encode`] wrote, with hashes or without.
@@ -120,68 +120,6 @@ impl<T> Batch<T> {
             out.items.push(item);
             out.hashes.push(hash);
         }
-    }
-}
-
-/// What stands in a batch's place while the batch is away. It is never used, and takes no memory.
-struct Away;
-
-/// A place holder that is never used.
-pub(crate) fn away() -> BoxBatch {
-    Box::new(Away)
-}
-
-const AWAY: &str = "a batch that is away is not used";
-
-impl AnyBatch for Away {
-    fn len(&self) -> usize {
-        0
-    }
-
-    fn target(&self) -> usize {
-        1
-    }
-
-    fn clear(&mut self) {}
-
-    fn fresh(&self) -> BoxBatch {
-        unreachable!("{AWAY}")
-    }
-
-    fn duplicate(&self) -> BoxBatch {
-        unreachable!("{AWAY}")
-    }
-
-    fn as_any(&mut self) -> &mut dyn Any {
-        self
-    }
-
-    fn append_to(&mut self, _other: &mut dyn AnyBatch) {
-        unreachable!("{AWAY}")
-    }
-
-    fn take_front(&mut self, _n: usize, _other: &mut dyn AnyBatch) {
-        unreachable!("{AWAY}")
-    }
-
-    fn distribute(&mut self, _targets: &[u32], _outs: &mut [BoxBatch]) {
-        unreachable!("{AWAY}")
-    }
-
-    fn encode(&self, _from: usize, _bytes_max: usize, _out: &mut Vec<u8>) -> usize {
-        unreachable!("{AWAY}")
-    }
-
-    fn decode(&mut self, _: usize, _: bool, _: &[u8]) -> Result<(), DecodeError> {
-        unreachable!("{AWAY}")
-    }
-
-    fn is_hashed(&self) -> bool {
-        false
-    }
-
-    fn hashes(&self) -> &[u64] {
-        &[]
     }
 }
 
@@ -256,36 +194,17 @@ impl<T: Record> AnyBatch for Batch<T> {
     }
 
     fn encode(&self, from: usize, bytes_max: usize, out: &mut Vec<u8>) -> usize {
-        let mut next = from;
-        for item in &self.items[from..] {
-            if out.len() >= bytes_max {
-                break;
-            }
-            if let Some(hash) = self.hashes.get(next) {
-                hash.encode(out);
-            }
-            item.encode(out);
-            next += 1;
+        match T::FIXED {
+            Some(size) => self.encode_fixed(size, from, bytes_max, out),
+            None => self.encode_varying(from, bytes_max, out),
         }
-        next
     }
 
     fn decode(&mut self, count: usize, hashed: bool, rows: &[u8]) -> Result<(), DecodeError> {
-        let row_min = T::FIXED.unwrap_or(1) + if hashed { 8 } else { 0 };
-        // A row may be empty; so many of those are bounded by the frame's record count.
-        if count.saturating_mul(row_min) > rows.len() || count > u32::MAX as usize {
-            let wanted = count.saturating_mul(row_min);
-            return Err(DecodeError::Short { wanted, left: rows.len() });
+        match T::FIXED {
+            Some(size) => self.decode_fixed(size, count, hashed, rows),
+            None => self.decode_varying(count, hashed, rows),
         }
-        let mut input = Input::new(rows);
-        self.items.reserve(count.min(BATCH_BYTES));
-        for _ in 0..count {
-            if hashed {
-                self.hashes.push(u64::decode(&mut input)?);
-            }
-            self.items.push(T::decode(&mut input)?);
-        }
-        input.finish()
     }
 
     fn is_hashed(&self) -> bool {
@@ -297,31 +216,204 @@ impl<T: Record> AnyBatch for Batch<T> {
     }
 }
 
+/// Bytes of a hash in front of a row.
+const HASH_BYTES: usize = size_of::<u64>();
+
+/// Rows of one size: how many fit is known before, and each is copied to its place.
+impl<T: Record> Batch<T> {
+    #[inline]
+    fn encode_fixed(&self, size: usize, from: usize, bytes_max: usize, out: &mut Vec<u8>) -> usize {
+        let row = size + if self.is_hashed() { HASH_BYTES } else { 0 };
+        let left = self.items.len() - from;
+        let room = bytes_max.saturating_sub(out.len());
+        let next = from + room.checked_div(row).map_or(left, |fitting| left.min(fitting.max(1)));
+        let start = out.len();
+        out.resize(start + (next - from) * row, 0);
+        if row == 0 {
+            return next;
+        }
+        let (rows, items) = (&mut out[start..], &self.items[from..next]);
+        if self.is_hashed() {
+            let hashed = items.iter().zip(&self.hashes[from..next]);
+            for (row, (item, hash)) in rows.chunks_exact_mut(HASH_BYTES + size).zip(hashed) {
+                let mut row = SliceOutput::new(row);
+                hash.encode(&mut row);
+                item.encode(&mut row);
+            }
+        } else {
+            for (row, item) in rows.chunks_exact_mut(size).zip(items) {
+                item.encode(&mut SliceOutput::new(row));
+            }
+        }
+        next
+    }
+
+    #[inline]
+    fn decode_fixed(
+        &mut self,
+        size: usize,
+        count: usize,
+        hashed: bool,
+        rows: &[u8],
+    ) -> Result<(), DecodeError> {
+        let row = size + if hashed { HASH_BYTES } else { 0 };
+        let wanted = count.saturating_mul(row);
+        match rows.len().checked_sub(wanted) {
+            Some(0) => (),
+            Some(left_over) => return Err(DecodeError::Trailing(left_over)),
+            None => return Err(DecodeError::Short { wanted, left: rows.len() }),
+        }
+        if row == 0 {
+            return self.decode_empty_rows(count);
+        }
+        self.items.reserve(count);
+        if hashed {
+            self.hashes.reserve(count);
+            for row in rows.chunks_exact(HASH_BYTES + size) {
+                let mut row = Input::new(row);
+                self.hashes.push(u64::decode(&mut row)?);
+                self.items.push(T::decode(&mut row)?);
+            }
+        } else {
+            for row in rows.chunks_exact(size) {
+                self.items.push(T::decode(&mut Input::new(row))?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Rows without bytes are bounded by what a batch may hold.
+    fn decode_empty_rows(&mut self, count: usize) -> Result<(), DecodeError> {
+        if count > BATCH_BYTES {
+            return Err(DecodeError::Invalid("batch: too many empty rows"));
+        }
+        for _ in 0..count {
+            self.items.push(T::decode(&mut Input::new(&[]))?);
+        }
+        Ok(())
+    }
+}
+
+/// Rows of varying size: one after the other, each checked against what is left.
+impl<T: Record> Batch<T> {
+    #[inline]
+    fn encode_varying(&self, from: usize, bytes_max: usize, out: &mut Vec<u8>) -> usize {
+        let mut next = from;
+        let mut end = out.len();
+        for item in &self.items[from..] {
+            if let Some(hash) = self.hashes.get(next) {
+                hash.encode(out);
+            }
+            item.encode(out);
+            if out.len() > bytes_max && next > from {
+                // It begins the next frame; so a buffer never outgrows `bytes_max` for long.
+                out.truncate(end);
+                break;
+            }
+            (next, end) = (next + 1, out.len());
+            if end >= bytes_max {
+                break;
+            }
+        }
+        next
+    }
+
+    #[inline]
+    fn decode_varying(
+        &mut self,
+        count: usize,
+        hashed: bool,
+        rows: &[u8],
+    ) -> Result<(), DecodeError> {
+        let row_min = 1 + if hashed { HASH_BYTES } else { 0 };
+        let wanted = count.saturating_mul(row_min);
+        if wanted > rows.len() {
+            return Err(DecodeError::Short { wanted, left: rows.len() });
+        }
+        // A count is only a claim: what it makes us allocate is bounded by the bytes that are there.
+        let affordable = RESERVE_PER_BYTE * rows.len() / size_of::<T>().max(1);
+        self.items.reserve(count.min(affordable));
+        if hashed {
+            self.hashes.reserve(count);
+        }
+        let mut input = Input::new(rows);
+        for _ in 0..count {
+            if hashed {
+                self.hashes.push(u64::decode(&mut input)?);
+            }
+            self.items.push(T::decode(&mut input)?);
+        }
+        input.finish()
+    }
+}
+
+/// Memory taken for records before any is decoded, per byte of their rows.
+const RESERVE_PER_BYTE: usize = 16;
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// Sends the batch through frames of so many bytes; gives the copy and the frames' lengths.
+    fn through_frames<T: Record>(batch: &Batch<T>, bytes_max: usize) -> (Batch<T>, Vec<usize>) {
+        let mut copy = Batch::new();
+        let (mut from, mut frames) = (0, Vec::new());
+        while from < batch.len() {
+            let mut rows = Vec::new();
+            let next = batch.encode(from, bytes_max, &mut rows);
+            copy.decode(next - from, batch.is_hashed(), &rows).expect("as written");
+            frames.push(rows.len());
+            from = next;
+        }
+        (copy, frames)
+    }
+
+    fn batch_of<T: Record>(hashed: bool, make: impl Fn(u64) -> T) -> Batch<T> {
+        let items: Vec<T> = (0..100).map(make).collect();
+        let hashes = if hashed { (0..100).map(|i| i * 7).collect() } else { Vec::new() };
+        Batch { items, hashes }
+    }
+
     #[test]
     fn rows_survive_the_wire_with_and_without_hashes() {
         for hashed in [false, true] {
-            let mut batch = Batch::<(u64, String)>::new();
-            for i in 0..100 {
-                batch.items.push((i, "x".repeat(i as usize)));
-                if hashed {
-                    batch.hashes.push(i * 7);
-                }
-            }
-            let mut copy = Batch::<(u64, String)>::new();
-            let (mut from, mut frames) = (0, 0);
-            while from < 100 {
-                let mut rows = Vec::new();
-                let next = batch.encode(from, 1000, &mut rows);
-                copy.decode(next - from, hashed, &rows).expect("as written");
-                (from, frames) = (next, frames + 1);
-            }
-            assert!(frames > 3);
-            assert_eq!((&copy.items, &copy.hashes), (&batch.items, &batch.hashes));
+            let varying = batch_of(hashed, |i| (i, "x".repeat(i as usize)));
+            let (copy, frames) = through_frames(&varying, 1000);
+            assert_eq!((&copy.items, &copy.hashes), (&varying.items, &varying.hashes));
+            assert!(frames.len() > 3 && frames.iter().all(|bytes| *bytes <= 1000));
+
+            let fixed = batch_of(hashed, |i| ([i; 5], i as u32));
+            let (copy, frames) = through_frames(&fixed, 1000);
+            assert_eq!((&copy.items, &copy.hashes), (&fixed.items, &fixed.hashes));
+            assert!(frames.len() > 3 && frames.iter().all(|bytes| *bytes <= 1000));
+
+            let empty = batch_of(hashed, |_| ());
+            let (copy, _) = through_frames(&empty, 1000);
+            assert_eq!((&copy.items, &copy.hashes), (&empty.items, &empty.hashes));
         }
+    }
+
+    #[test]
+    fn a_row_longer_than_the_frame_gets_a_frame_of_its_own() {
+        let rows = batch_of(false, |i| "x".repeat(if i == 50 { 5000 } else { 10 }));
+        let (copy, frames) = through_frames(&rows, 1000);
+        assert_eq!(copy.items, rows.items);
+        assert_eq!(frames.iter().filter(|bytes| **bytes > 1000).count(), 1);
+
+        let fixed = batch_of(true, |i| [i; 20]);
+        let (copy, frames) = through_frames(&fixed, 100);
+        assert_eq!(copy.items, fixed.items);
+        assert_eq!(frames, [168; 100]);
+    }
+
+    #[test]
+    fn a_claimed_count_allocates_no_more_than_a_multiple_of_the_rows() {
+        let mut batch = Batch::<([u64; 200], String)>::new();
+        assert!(batch.decode(1000, false, &[0; 1000]).is_err());
+        let bytes = batch.items.capacity() * size_of::<([u64; 200], String)>();
+        assert!(bytes <= 16 * 1000, "{bytes}");
+        let mut batch = Batch::<()>::new();
+        assert!(batch.decode(usize::MAX, false, &[]).is_err());
     }
 
     #[test]

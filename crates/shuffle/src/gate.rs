@@ -173,7 +173,7 @@ impl InputGate {
                     Ok(false)
                 }
             },
-            Channel::Remote(channel) => match channel.poll(buffer)? {
+            Channel::Remote(channel) => match channel.poll(buffer, now)? {
                 Polled::Batch => Ok(true),
                 Polled::Empty => Ok(false),
                 Polled::End => {
@@ -202,11 +202,13 @@ impl InputGate {
             })
     }
 
-    /// When a producer that is missing will have been waited for long enough.
+    /// When a producer that is missing will have been waited for long enough, or is to be asked for
+    /// again: a poll is due then.
     pub fn deadline(&self) -> Option<Instant> {
         let pending = self.channels.iter().filter_map(|channel| match channel {
             Channel::Pending(_, since) => Some(*since + PRODUCER_WAIT),
-            _ => None,
+            Channel::Remote(channel) => channel.deadline(),
+            Channel::Unknown(_) | Channel::Local(_) | Channel::Ended => None,
         });
         pending.min()
     }

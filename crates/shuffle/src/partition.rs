@@ -4,11 +4,10 @@
 //! for one more, so nothing is ever half routed, and no wait for one consumer can hold back what
 //! another already has. Partial batches stay open until they are full or the task flushes them.
 
-use crate::batch::{AnyBatch, BoxBatch, away};
+use crate::batch::{AnyBatch, BoxBatch};
 use crate::element::Control;
-use crate::subpartition::Subpartition;
+use crate::subpartition::{RowTooLong, Subpartition};
 use crate::sync::Arc;
-use crate::wire::view::{OversizeRecord, RemoteOutput};
 use millstream_core::ids::PartitionId;
 use millstream_core::key_group::{MaxParallelism, subtask_of_hash};
 use millstream_core::record::DecodeError;
@@ -175,6 +174,16 @@ impl Router for HashRouter {
     }
 }
 
+/// Something was written that a consumer in another process cannot get.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("partition {partition} cannot be written: {cause}")]
+pub struct PartitionNotWritable {
+    /// Which.
+    pub partition: PartitionId,
+    /// Why.
+    pub cause: RowTooLong,
+}
+
 /// The producer's half of a partition.
 pub struct PartitionWriter {
     shared: Arc<ResultPartition>,
@@ -185,10 +194,6 @@ pub struct PartitionWriter {
     target: usize,
     /// Records routed so far.
     records: u64,
-    /// For consumers in other processes: what is half sent.
-    remote: Vec<Option<RemoteOutput>>,
-    /// A record that cannot be sent: told by the next [`PartitionWriter::pump`].
-    oversize: Option<OversizeRecord>,
 }
 
 impl PartitionWriter {
@@ -197,13 +202,11 @@ impl PartitionWriter {
         let open: Vec<BoxBatch> =
             shared.subpartitions.iter().map(|_| shared.prototype.make()).collect();
         let target = open.first().map_or(1, |batch| batch.target());
-        let remote = open.iter().map(|_| None).collect();
-        Self { shared, router, open, target, records: 0, remote, oversize: None }
+        Self { shared, router, open, target, records: 0 }
     }
 
     /// Whether every queue takes one more batch. If not, the producer's thread is woken when one does.
     pub fn has_room(&mut self) -> bool {
-        self.pump_quietly();
         // Every queue is asked, not only up to the first full one: each has to know that we wait.
         let full = self.shared.subpartitions.iter().filter(|queue| !queue.has_room());
         full.count() == 0
@@ -215,8 +218,8 @@ impl PartitionWriter {
         if self.open.len() == 1 {
             self.router.prepare(batch.as_mut());
             if self.open[0].is_empty() && batch.len() * 2 >= self.target {
-                self.hand_over(batch);
-                return;
+                // As it is; an emptied batch takes its place.
+                return self.shared.subpartitions[0].push(batch);
             }
             batch.append_to(self.open[0].as_mut());
         } else {
@@ -229,59 +232,8 @@ impl PartitionWriter {
         }
     }
 
-    /// The batch goes to the only consumer as it is, and an emptied one takes its place.
-    fn hand_over(&mut self, batch: &mut BoxBatch) {
-        let full = std::mem::replace(batch, away());
-        *batch = self.push(0, full);
-    }
-
-    /// An error is told by the task's next pump.
-    fn pump_quietly(&mut self) {
-        let _ = self.pump();
-    }
-
     fn send(&mut self, consumer: usize) {
-        let full = std::mem::replace(&mut self.open[consumer], away());
-        self.open[consumer] = self.push(consumer, full);
-    }
-
-    /// Puts the batch into the consumer's queue; an empty one, which has come back if there is one.
-    fn push(&self, consumer: usize, full: BoxBatch) -> BoxBatch {
-        let empty = self.shared.subpartitions[consumer].push(full);
-        empty.unwrap_or_else(|| self.shared.prototype.make())
-    }
-
-    /// Sends what waits for consumers in other processes, as far as their credit goes.
-    pub fn pump(&mut self) -> Result<(), OversizeRecord> {
-        for (consumer, queue) in self.shared.subpartitions.iter().enumerate() {
-            let Some(view) = queue.view() else { continue };
-            let output = &mut self.remote[consumer];
-            if !output.as_ref().is_some_and(|output| output.is_of(&view)) {
-                *output = Some(RemoteOutput::new(view));
-            }
-            if let Some(output) = output
-                && let Err(oversize) = output.pump(queue)
-            {
-                self.oversize = Some(oversize);
-            }
-        }
-        self.oversize.map_or(Ok(()), Err)
-    }
-
-    /// Whether everything has reached its consumer, or waits where the consumer reads by itself:
-    /// only then may the producer go.
-    pub fn is_drained(&self) -> bool {
-        let mut outputs = self.shared.subpartitions.iter().zip(&self.remote);
-        outputs.all(|(queue, remote)| {
-            queue.is_released()
-                || queue.is_attached()
-                || remote.as_ref().is_some_and(RemoteOutput::is_ended)
-        })
-    }
-
-    /// Bytes that went to other processes.
-    pub fn remote_bytes(&self) -> u64 {
-        self.remote.iter().flatten().map(RemoteOutput::bytes).sum()
+        self.shared.subpartitions[consumer].push(&mut self.open[consumer]);
     }
 
     /// Whether a partial batch waits to be flushed.
@@ -294,6 +246,8 @@ impl PartitionWriter {
         let mut all = true;
         for consumer in 0..self.open.len() {
             if self.open[consumer].is_empty() {
+                // A failure is told by `pump` of the whole.
+                let _ = self.shared.subpartitions[consumer].pump();
                 continue;
             }
             if self.shared.subpartitions[consumer].has_room() {
@@ -302,8 +256,33 @@ impl PartitionWriter {
                 all = false;
             }
         }
-        self.pump_quietly();
         all
+    }
+
+    /// Does what consumers in other processes wait for: encodes what was pushed before they came. An
+    /// error if something cannot be sent; the task cannot go on.
+    ///
+    /// Call it whenever the task's thread has been woken. The other calls do the same on their way,
+    /// and what is encoded leaves without the task: credit that comes wakes it only if it waits for
+    /// room.
+    pub fn pump(&mut self) -> Result<(), PartitionNotWritable> {
+        for queue in &self.shared.subpartitions {
+            let partition = self.shared.id;
+            queue.pump().map_err(|cause| PartitionNotWritable { partition, cause })?;
+        }
+        Ok(())
+    }
+
+    /// Whether [`PartitionWriter::pump`] has something to do. After [`PartitionWriter::finish`] it
+    /// never has: what consumers have not taken leaves without the task.
+    pub fn has_pending(&self) -> bool {
+        self.shared.subpartitions.iter().any(|queue| queue.has_pending())
+    }
+
+    /// Whether everything has reached its consumer, or waits where a consumer of this process holds
+    /// it. The task may go before; its process may not. The producer's thread is woken when it may.
+    pub fn is_drained(&self) -> bool {
+        self.shared.subpartitions.iter().all(|queue| queue.is_released() || queue.is_attached())
     }
 
     /// Says that nothing will follow. Only after a complete flush.
@@ -312,12 +291,16 @@ impl PartitionWriter {
         for queue in &self.shared.subpartitions {
             queue.push_control(Control::EndOfPartition);
         }
-        self.pump_quietly();
     }
 
     /// Records routed so far.
     pub fn records(&self) -> u64 {
         self.records
+    }
+
+    /// Bytes of rows that were encoded for consumers in other processes.
+    pub fn remote_bytes(&self) -> u64 {
+        self.shared.subpartitions.iter().map(|queue| queue.remote_bytes()).sum()
     }
 
     /// The shared half.

@@ -1,8 +1,10 @@
 //! Where the producers and consumers of one process find each other.
 
 use crate::partition::ResultPartition;
+use crate::subpartition::Subpartition;
 use crate::sync::{Arc, Mutex, lock};
 use crate::wake::Wake;
+use crate::wire::outlet::Outlet;
 use millstream_core::ids::PartitionId;
 use std::collections::BTreeMap;
 
@@ -14,7 +16,15 @@ pub struct PartitionRegistry(Arc<Mutex<State>>);
 struct State {
     partitions: BTreeMap<PartitionId, Arc<ResultPartition>>,
     /// Consumers that came before their producers.
-    waiting: BTreeMap<PartitionId, Vec<Wake>>,
+    waiting: BTreeMap<PartitionId, Waiting>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    /// Threads of this process.
+    threads: Vec<Wake>,
+    /// Requests of other processes.
+    requests: Vec<Arc<Outlet>>,
 }
 
 impl PartitionRegistry {
@@ -30,10 +40,11 @@ impl PartitionRegistry {
             let id = partition.id;
             // Partitions that were read to their end are forgotten when the next ones come.
             state.partitions.retain(|_, known| !known.is_released());
-            state.partitions.insert(id, partition);
+            state.partitions.insert(id, partition.clone());
             state.waiting.remove(&id).unwrap_or_default()
         };
-        waiting.iter().for_each(Wake::wake);
+        waiting.requests.iter().for_each(|request| request.attach(&partition));
+        waiting.threads.iter().for_each(Wake::wake);
     }
 
     /// The partition, if it is there; if not, `wake` is woken when it comes.
@@ -41,24 +52,56 @@ impl PartitionRegistry {
         let mut state = lock(&self.0);
         let found = state.partitions.get(&id).cloned();
         if found.is_none() {
-            let waiting = state.waiting.entry(id).or_default();
-            if !waiting.iter().any(|known| known.is_same(wake)) {
-                waiting.push(wake.clone());
+            let threads = &mut state.waiting.entry(id).or_default().threads;
+            if !threads.iter().any(|known| known.is_same(wake)) {
+                threads.push(wake.clone());
             }
         }
         found
     }
 
-    /// Forgets the partition; consumers that hold it read on.
-    pub fn remove(&self, id: PartitionId) {
+    /// The partition, if it is there; if not, the request is attached to it when it comes.
+    pub(crate) fn find_for(
+        &self,
+        id: PartitionId,
+        request: &Arc<Outlet>,
+    ) -> Option<Arc<ResultPartition>> {
         let mut state = lock(&self.0);
-        state.partitions.remove(&id);
-        state.waiting.remove(&id);
+        let found = state.partitions.get(&id).cloned();
+        if found.is_none() {
+            state.waiting.entry(id).or_default().requests.push(request.clone());
+        }
+        found
+    }
+
+    /// Forgets a request for a partition that did not come.
+    pub(crate) fn forget_request(&self, id: PartitionId, request: &Arc<Outlet>) {
+        let mut state = lock(&self.0);
+        if let Some(waiting) = state.waiting.get_mut(&id) {
+            waiting.requests.retain(|known| !Arc::ptr_eq(known, request));
+            if waiting.requests.is_empty() && waiting.threads.is_empty() {
+                state.waiting.remove(&id);
+            }
+        }
+    }
+
+    /// Forgets the partition; consumers of this process that hold it read on, and so do those of
+    /// other processes if it is finished. If it is not, they are told that it failed.
+    pub fn remove(&self, id: PartitionId) {
+        let removed = {
+            let mut state = lock(&self.0);
+            state.forget_threads(id);
+            state.partitions.remove(&id)
+        };
+        if let Some(partition) = removed {
+            let abandon = |queue: &Arc<_>| Subpartition::abandon(queue, "its producer has stopped");
+            partition.subpartitions.iter().for_each(abandon);
+        }
     }
 
     /// Forgets a wait for a partition that did not come.
     pub fn forget_wait(&self, id: PartitionId) {
-        lock(&self.0).waiting.remove(&id);
+        lock(&self.0).forget_threads(id);
     }
 
     /// How many partitions are known: for tests of leaks.
@@ -69,5 +112,16 @@ impl PartitionRegistry {
     /// No partition is known.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+}
+
+impl State {
+    fn forget_threads(&mut self, id: PartitionId) {
+        if let Some(waiting) = self.waiting.get_mut(&id) {
+            waiting.threads.clear();
+            if waiting.requests.is_empty() {
+                self.waiting.remove(&id);
+            }
+        }
     }
 }

@@ -1,21 +1,25 @@
-//! A subpartition: the queue between one producer task and one consumer task of the same process.
+//! A subpartition: the queue between one producer task and one consumer task.
 //!
-//! Bounded by batches: the producer asks for room before it routes ([`Subpartition::has_room`]),
-//! so a batch always finds its place. Control elements always go in: each kind can be pending once.
-//! Emptied batches travel back, so that a steady flow allocates nothing.
+//! The producer asks for room before it routes ([`Subpartition::has_room`]), so a batch always finds
+//! its place. Control elements always go in: each kind can be pending once. Emptied batches travel
+//! back, so that a steady flow allocates nothing.
 //!
 //! One producer, one consumer. Both hold the lock for a push or a pop only, and no code of others
 //! runs under it. Wake-ups happen after the lock is released (see [`crate::wake`]).
 //!
-//! A consumer in another process reads through a [`View`]: the producer's thread then moves batches
-//! from here into frames.
+//! A consumer in the same process pops batches as they were pushed; at most [`BATCHES_MAX`] wait.
+//! What there is for a consumer in another process: `remote`.
+
+pub(crate) mod remote;
+
+pub use remote::RowTooLong;
 
 use crate::batch::BoxBatch;
 use crate::element::{Control, Element};
 use crate::sync::atomic::{AtomicBool, Ordering};
-use crate::sync::{Arc, Mutex, lock};
+use crate::sync::{Mutex, lock};
 use crate::wake::Wake;
-use crate::wire::view::View;
+use remote::Remote;
 use std::collections::VecDeque;
 
 /// Batches that may wait in one subpartition.
@@ -31,8 +35,6 @@ pub struct Subpartition {
     producer: Wake,
     /// The consumer has gone: what is pushed is dropped.
     released: AtomicBool,
-    /// The consumer is in another process: read without the lock before each pump.
-    viewed: AtomicBool,
 }
 
 #[derive(Default)]
@@ -43,56 +45,87 @@ struct State {
     empties: Vec<BoxBatch>,
     /// The consumer's thread: woken when the queue is no longer empty.
     consumer: Option<Wake>,
-    /// The consumer's end, if it is in another process.
-    view: Option<Arc<View>>,
     /// The producer found no room and waits for it.
     producer_waits: bool,
+    /// The end has been pushed: the producer makes no more calls.
+    finished: bool,
+    /// There will be no end: the producer has failed, or was cancelled.
+    abandoned: Option<String>,
+    /// Set when a consumer of another process is bound, and then for ever.
+    remote: Option<Remote>,
 }
 
+/// For the producer.
 impl Subpartition {
     /// An empty queue of a producer that is woken through `producer`.
     pub fn new(producer: Wake) -> Self {
-        let (released, viewed) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { state: Mutex::default(), producer, released, viewed }
+        Self { state: Mutex::default(), producer, released: AtomicBool::new(false) }
     }
 
+    /// Whether one more batch may be pushed. If not, the producer will be woken when it may.
+    pub fn has_room(&self) -> bool {
+        let mut state = lock(&self.state);
+        if state.has_pending() {
+            drop(state);
+            self.move_over();
+            state = lock(&self.state);
+        }
+        let room = self.is_released()
+            || match &state.remote {
+                None => state.batches < BATCHES_MAX,
+                Some(remote) => remote.has_room(),
+            };
+        state.producer_waits = !room;
+        room
+    }
+
+    /// Appends a batch, for which the caller has seen room, and leaves an empty one in its place.
+    pub fn push(&self, batch: &mut BoxBatch) {
+        if self.is_released() {
+            return batch.clear();
+        }
+        let mut state = lock(&self.state);
+        if state.remote.is_some() {
+            drop(state);
+            self.move_over();
+            self.encode(batch.as_ref());
+            return batch.clear();
+        }
+        assert!(state.batches < BATCHES_MAX, "the producer pushes only where it saw room");
+        let empty = state.empties.pop().unwrap_or_else(|| batch.fresh());
+        state.batches += 1;
+        let consumer = state.push(Element::Batch(std::mem::replace(batch, empty)));
+        drop(state);
+        if let Some(consumer) = consumer {
+            consumer.wake();
+        }
+    }
+
+    /// Appends a control element. There is always room.
+    pub fn push_control(&self, control: Control) {
+        let mut state = lock(&self.state);
+        match control {
+            Control::EndOfPartition => state.finished = true,
+        }
+        let consumer = state.push(Element::Control(control));
+        drop(state);
+        match consumer {
+            Some(consumer) => consumer.wake(),
+            None => self.move_over(),
+        }
+    }
+}
+
+/// For a consumer of the same process.
+impl Subpartition {
     /// Names the thread that reads.
     pub fn attach(&self, consumer: Wake) {
         let mut state = lock(&self.state);
         state.consumer = Some(consumer.clone());
         drop(state);
         consumer.wake();
-        // A producer that has finished waits until somebody reads.
+        // A producer that has finished may wait until somebody reads.
         self.producer.wake();
-    }
-
-    /// Lets a consumer in another process read.
-    pub fn attach_view(&self, view: Arc<View>) {
-        lock(&self.state).view = Some(view);
-        self.viewed.store(true, Ordering::SeqCst);
-        self.producer.wake();
-    }
-
-    /// The connection of a view is gone. One that has sent something cannot begin anew, and nobody
-    /// will read the rest; else the consumer may come again.
-    pub fn detach(&self, view: &Arc<View>) {
-        {
-            let mut state = lock(&self.state);
-            if !state.view.as_ref().is_some_and(|current| Arc::ptr_eq(current, view)) {
-                return;
-            }
-            if !view.has_begun() {
-                state.view = None;
-                self.viewed.store(false, Ordering::SeqCst);
-                return;
-            }
-        }
-        self.release();
-    }
-
-    /// The consumer's end, if it is in another process.
-    pub fn view(&self) -> Option<Arc<View>> {
-        if self.viewed.load(Ordering::SeqCst) { lock(&self.state).view.clone() } else { None }
     }
 
     /// Whether a consumer of this process reads.
@@ -100,59 +133,12 @@ impl Subpartition {
         lock(&self.state).consumer.is_some()
     }
 
-    /// Something changed for the producer: credit has come.
-    pub fn wake_producer(&self) {
-        self.producer.wake();
-    }
-
-    /// Whether one more batch may be pushed. If not, the producer will be woken when it may.
-    pub fn has_room(&self) -> bool {
-        let mut state = lock(&self.state);
-        let room = state.batches < BATCHES_MAX || self.is_released();
-        state.producer_waits = !room;
-        room
-    }
-
-    /// Appends a batch, for which the caller has seen room. Gives an emptied one back if there is one.
-    pub fn push(&self, batch: BoxBatch) -> Option<BoxBatch> {
-        if self.is_released() {
-            let mut batch = batch;
-            batch.clear();
-            return Some(batch);
-        }
-        let mut state = lock(&self.state);
-        assert!(state.batches < BATCHES_MAX, "the producer pushes only where it saw room");
-        state.queue.push_back(Element::Batch(batch));
-        state.batches += 1;
-        let empty = state.empties.pop();
-        let consumer = wake_if_first(&state);
-        drop(state);
-        if let Some(consumer) = consumer {
-            consumer.wake();
-        }
-        empty
-    }
-
-    /// Appends a control element. There is always room.
-    pub fn push_control(&self, control: Control) {
-        let mut state = lock(&self.state);
-        state.queue.push_back(Element::Control(control));
-        let consumer = wake_if_first(&state);
-        drop(state);
-        if let Some(consumer) = consumer {
-            consumer.wake();
-        }
-    }
-
     /// Takes the next element.
     pub fn pop(&self) -> Option<Element> {
         let mut state = lock(&self.state);
-        let element = state.queue.pop_front()?;
-        let mut wake = false;
-        if matches!(element, Element::Batch(_)) {
-            state.batches -= 1;
-            wake = std::mem::take(&mut state.producer_waits);
-        }
+        let element = state.pop()?;
+        let wake =
+            matches!(element, Element::Batch(_)) && std::mem::take(&mut state.producer_waits);
         drop(state);
         if wake {
             self.producer.wake();
@@ -177,12 +163,7 @@ impl Subpartition {
     /// The consumer reads no more: everything here and everything to come is dropped.
     pub fn release(&self) {
         self.released.store(true, Ordering::SeqCst);
-        let dropped = {
-            let mut state = lock(&self.state);
-            state.batches = 0;
-            state.consumer = None;
-            (std::mem::take(&mut state.queue), std::mem::take(&mut state.empties))
-        };
+        let dropped = lock(&self.state).clear();
         // Records may have destructors of their own: not under the lock.
         drop(dropped);
         self.producer.wake();
@@ -194,7 +175,31 @@ impl Subpartition {
     }
 }
 
-/// The consumer, if it has to be told of the element just pushed.
-fn wake_if_first(state: &State) -> Option<Wake> {
-    if state.queue.len() == 1 { state.consumer.clone() } else { None }
+impl State {
+    /// Whether only the producer's thread can give a consumer of another process what it waits for.
+    fn has_pending(&self) -> bool {
+        self.remote.is_some() && !self.queue.is_empty() && !self.finished
+    }
+
+    /// The consumer's thread, if it has to be told of the element.
+    fn push(&mut self, element: Element) -> Option<Wake> {
+        self.queue.push_back(element);
+        if self.queue.len() == 1 { self.consumer.clone() } else { None }
+    }
+
+    fn pop(&mut self) -> Option<Element> {
+        let element = self.queue.pop_front()?;
+        self.batches -= usize::from(matches!(element, Element::Batch(_)));
+        Some(element)
+    }
+
+    /// Forgets everything; gives what is to be dropped.
+    fn clear(&mut self) -> (VecDeque<Element>, Vec<BoxBatch>) {
+        self.batches = 0;
+        self.consumer = None;
+        if let Some(remote) = &mut self.remote {
+            remote.clear();
+        }
+        (std::mem::take(&mut self.queue), std::mem::take(&mut self.empties))
+    }
 }

@@ -23,6 +23,14 @@ macro_rules! number {
             }
 
             #[inline]
+            fn decode_array<const N: usize>(
+                input: &mut Input<'_>,
+            ) -> Result<[Self; N], DecodeError> {
+                let (rows, _) = input.take(N * size_of::<Self>())?.as_chunks();
+                Ok(std::array::from_fn(|i| <$type>::from_le_bytes(rows[i])))
+            }
+
+            #[inline]
             fn hash64(&self) -> u64 {
                 let row = self.to_le_bytes();
                 match row.first_chunk::<8>() {

@@ -1,226 +1,338 @@
-//! Frames: a header of 20 bytes, then rows or text.
+//! Frames: what goes over a connection in either direction, and how it is written down.
 //!
-//! | bytes | what |
-//! |---|---|
-//! | 0..4 | length of the payload, little-endian |
-//! | 4 | kind |
-//! | 5 | flags: 1 = each row has its hash in front |
-//! | 6..8 | zero |
-//! | 8..12 | channel, chosen by the consumer |
-//! | 12..16 | sequence number of a data frame within its channel, from 0 |
-//! | 16..20 | number of records, or of credits |
+//! A frame is a header of 20 bytes and a payload of at most 32 KiB. All numbers are little-endian:
 //!
-//! Both sides greet with [`Kind::Hello`], whose count is [`WIRE_VERSION`].
+//! | bytes | field | |
+//! |---|---|---|
+//! | 0..4 | length | of the payload |
+//! | 4 | kind | see [`Kind`] |
+//! | 5 | flags | of a `Data` frame: 1 hashed, 2 the row goes on in the next frame |
+//! | 6..8 | | zero |
+//! | 8..12 | channel | chosen by the consumer, never used twice on a connection |
+//! | 12..16 | sequence | counts a channel's data and its end, from 0, and wraps |
+//! | 16..20 | count | records of `Data`; credits of `Credit` and `Subscribe`; version of `Hello` |
+//!
+//! A row that is longer than a frame travels in pieces: frames without records and with the flag
+//! "goes on", then one frame with the rest and the count 1. Every piece takes one credit, other
+//! channels go between the pieces, and no frame ever needs more than 32 KiB on either side.
+//!
+//! Each side speaks [`Kind::Hello`] first. A header is checked against the limits before anything is
+//! allocated for its payload, and there is one way to write each frame: what decodes, encodes to the
+//! same bytes.
 
+use super::buffer::{Buffer, BufferPool};
 use millstream_core::ids::{
     DataSetId, ExecutionAttemptId, ExecutionGraphId, JobVertexId, PartitionId,
 };
-use std::io::{self, Read};
-
-/// The version of this file.
-pub const WIRE_VERSION: u32 = 1;
+use millstream_core::record::{Input, Output, Record};
+use std::io::IoSliceMut;
 
 /// Bytes of a header.
 pub const HEADER_BYTES: usize = 20;
 
-/// A data frame holds about so many bytes; a single larger row makes it grow.
-pub const FRAME_BYTES: usize = 32 * 1024;
+/// Bytes of rows in one frame.
+pub const ROWS_BYTES_MAX: usize = 32 * 1024;
 
-/// No payload is larger: one row has to fit.
-pub const PAYLOAD_BYTES_MAX: usize = 64 << 20;
+/// Bytes of one row: longer ones are an error of the job.
+pub const ROW_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// What a frame is.
+/// Bytes of an explanation.
+pub(crate) const TEXT_BYTES_MAX: usize = 4 * 1024;
+
+/// What this build speaks. Both ends of a connection run the same artefact; this finds the case in
+/// which they do not.
+pub(crate) const VERSION: u32 = 1;
+
+/// The payload of [`Kind::Hello`].
+pub(crate) const MAGIC: [u8; 8] = *b"millwire";
+
+/// Bytes of a [`Subscription`].
+const SUBSCRIPTION_BYTES: usize = 3 * 16 + 3 * 4;
+
+/// What a frame says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// First in both directions.
-    Hello,
-    /// Consumer: send me this subpartition; its count is the first credit.
-    Subscribe,
-    /// Consumer: so many more data frames may come.
-    Credit,
+#[repr(u8)]
+pub(crate) enum Kind {
+    /// First in each direction: magic and version.
+    Hello = 1,
+    /// Consumer: I want this subpartition, here are the first credits.
+    Subscribe = 2,
+    /// Consumer: so many more frames may come.
+    Credit = 3,
     /// Consumer: I read no more.
-    Cancel,
+    Cancel = 4,
+    /// Producer: the subpartition is there; data will follow, however late.
+    Subscribed = 16,
     /// Producer: records.
-    Data,
-    /// Producer: nothing will follow on this channel.
-    End,
-    /// Producer: there is no such partition here. The payload says more.
-    NotFound,
+    Data = 17,
+    /// Producer: nothing will follow.
+    EndOfPartition = 18,
+    /// Producer: there is no such partition.
+    NotFound = 19,
+    /// Producer: there will be no more, and not because it has ended.
+    Failed = 20,
 }
 
 impl Kind {
     fn of(byte: u8) -> Option<Self> {
-        const KINDS: [Kind; 7] = [
-            Kind::Hello,
-            Kind::Subscribe,
-            Kind::Credit,
-            Kind::Cancel,
-            Kind::Data,
-            Kind::End,
-            Kind::NotFound,
-        ];
-        KINDS.get(usize::from(byte)).copied()
+        use Kind::*;
+        let all =
+            [Hello, Subscribe, Credit, Cancel, Subscribed, Data, EndOfPartition, NotFound, Failed];
+        all.into_iter().find(|kind| *kind as u8 == byte)
+    }
+
+    fn length_max(self) -> usize {
+        match self {
+            Kind::Hello => MAGIC.len(),
+            Kind::Subscribe => SUBSCRIPTION_BYTES,
+            Kind::Data => ROWS_BYTES_MAX,
+            Kind::Failed => TEXT_BYTES_MAX,
+            Kind::Credit
+            | Kind::Cancel
+            | Kind::Subscribed
+            | Kind::EndOfPartition
+            | Kind::NotFound => 0,
+        }
     }
 }
 
-/// The first bytes of a frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Header {
-    /// Bytes that follow.
-    pub len: u32,
-    /// What it is.
-    pub kind: Kind,
-    /// Each row has its hash in front.
-    pub hashed: bool,
-    /// Whose.
-    pub channel: u32,
-    /// Which data frame of the channel.
-    pub sequence: u32,
-    /// Records, credits, or a version.
-    pub count: u32,
+/// `Data`: each row has its hash in front.
+pub(crate) const HASHED: u8 = 1;
+
+/// `Data`: the row goes on in the channel's next frame.
+pub(crate) const GOES_ON: u8 = 2;
+
+/// Bytes that are not a frame.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FrameError {
+    /// A number that names no kind.
+    #[error("frame of unknown kind {0}")]
+    UnknownKind(u8),
+    /// More than a frame of its kind may have.
+    #[error("frame of kind {kind} with {length} bytes on channel {channel}, at most {max} allowed")]
+    TooLong {
+        /// Which kind.
+        kind: u8,
+        /// What it claims.
+        length: u32,
+        /// What it may claim.
+        max: usize,
+        /// Whose it is.
+        channel: u32,
+    },
+    /// Flags or reserved bytes that mean nothing here.
+    #[error("frame of kind {kind} with reserved bits set on channel {channel}")]
+    Reserved {
+        /// Which kind.
+        kind: u8,
+        /// Whose it is.
+        channel: u32,
+    },
+    /// A payload that does not have the form of its kind.
+    #[error("malformed {0}")]
+    Malformed(&'static str),
 }
 
-/// Why a frame cannot be read.
-#[derive(Debug, thiserror::Error)]
-pub enum FrameError {
-    /// The connection said so.
-    #[error("connection: {0}")]
-    Io(#[from] io::Error),
-    /// A kind that this version does not know.
-    #[error("unknown frame kind {0}")]
-    Kind(u8),
-    /// Longer than allowed.
-    #[error("frame of {0} bytes is above the limit of {PAYLOAD_BYTES_MAX}")]
-    Oversize(u32),
-    /// Not what can come now.
-    #[error("{0}")]
-    Protocol(String),
+/// The first 20 bytes of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) length: u32,
+    pub(crate) kind: Kind,
+    pub(crate) flags: u8,
+    pub(crate) channel: u32,
+    pub(crate) sequence: u32,
+    pub(crate) count: u32,
 }
 
 impl Header {
     /// A frame without payload.
-    pub fn bare(kind: Kind, channel: u32, count: u32) -> Self {
-        Self { len: 0, kind, hashed: false, channel, sequence: 0, count }
+    pub(crate) fn bare(kind: Kind, channel: u32, count: u32) -> Self {
+        Self { length: 0, kind, flags: 0, channel, sequence: 0, count }
     }
 
-    /// The bytes.
-    pub fn encode(&self) -> [u8; HEADER_BYTES] {
+    pub(crate) fn encode(&self) -> [u8; HEADER_BYTES] {
         let mut bytes = [0; HEADER_BYTES];
-        bytes[0..4].copy_from_slice(&self.len.to_le_bytes());
+        bytes[..4].copy_from_slice(&self.length.to_le_bytes());
         bytes[4] = self.kind as u8;
-        bytes[5] = u8::from(self.hashed);
+        bytes[5] = self.flags;
         bytes[8..12].copy_from_slice(&self.channel.to_le_bytes());
         bytes[12..16].copy_from_slice(&self.sequence.to_le_bytes());
-        bytes[16..20].copy_from_slice(&self.count.to_le_bytes());
+        bytes[16..].copy_from_slice(&self.count.to_le_bytes());
         bytes
     }
 
-    /// Reads a header; its length has been checked.
-    pub fn decode(bytes: &[u8; HEADER_BYTES]) -> Result<Self, FrameError> {
+    pub(crate) fn decode(bytes: &[u8; HEADER_BYTES]) -> Result<Self, FrameError> {
         let word = |at: usize| {
             u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
         };
-        let kind = Kind::of(bytes[4]).ok_or(FrameError::Kind(bytes[4]))?;
-        let len = word(0);
-        if len as usize > PAYLOAD_BYTES_MAX {
-            return Err(FrameError::Oversize(len));
+        let [_, _, _, _, kind, flags, reserved @ ..] = *bytes;
+        let (length, channel) = (word(0), word(8));
+        let known = Kind::of(kind).ok_or(FrameError::UnknownKind(kind))?;
+        let flags_known = if known == Kind::Data { HASHED | GOES_ON } else { 0 };
+        if flags & !flags_known != 0 || reserved[..2] != [0, 0] {
+            return Err(FrameError::Reserved { kind, channel });
         }
-        if bytes[5] > 1 || bytes[6..8] != [0, 0] {
-            return Err(FrameError::Protocol("unknown flags in a frame".to_owned()));
+        let max = known.length_max();
+        if length as usize > max {
+            return Err(FrameError::TooLong { kind, length, max, channel });
         }
-        let (channel, sequence, count) = (word(8), word(12), word(16));
-        Ok(Self { len, kind, hashed: bytes[5] == 1, channel, sequence, count })
+        Ok(Self { length, kind: known, flags, channel, sequence: word(12), count: word(16) })
     }
 }
 
-/// Reads one frame; the payload replaces what is in `payload`.
-pub fn read_frame(input: &mut impl Read, payload: &mut Vec<u8>) -> Result<Header, FrameError> {
-    let mut bytes = [0; HEADER_BYTES];
-    input.read_exact(&mut bytes)?;
-    let header = Header::decode(&bytes)?;
-    // A length alone must not make us allocate more than a frame; the rest comes as it is read.
-    payload.clear();
-    let len = header.len as usize;
-    payload.reserve(len.min(FRAME_BYTES * 2));
-    if input.take(u64::from(header.len)).read_to_end(payload)? < len {
-        return Err(FrameError::Io(io::ErrorKind::UnexpectedEof.into()));
-    }
-    Ok(header)
+/// The payload of [`Kind::Subscribe`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Subscription {
+    pub(crate) partition: PartitionId,
+    pub(crate) subpartition: u32,
 }
 
-/// The payload of a subscription.
-pub fn encode_subscription(partition: &PartitionId, subpartition: u32) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(SUBSCRIPTION_BYTES);
-    let attempt = &partition.producer;
-    bytes.extend(partition.data_set.0.to_le_bytes());
-    bytes.extend(attempt.graph.0.to_le_bytes());
-    bytes.extend(attempt.vertex.0.to_le_bytes());
-    bytes.extend(attempt.subtask.to_le_bytes());
-    bytes.extend(attempt.attempt.to_le_bytes());
-    bytes.extend(subpartition.to_le_bytes());
-    bytes
-}
-
-const SUBSCRIPTION_BYTES: usize = 3 * 16 + 3 * 4;
-
-/// What [`encode_subscription`] wrote.
-pub fn decode_subscription(bytes: &[u8]) -> Result<(PartitionId, u32), FrameError> {
-    if bytes.len() != SUBSCRIPTION_BYTES {
-        return Err(FrameError::Protocol("a subscription of the wrong length".to_owned()));
-    }
-    let long = |at: usize| u128::from_le_bytes(bytes[at..at + 16].try_into().expect("16 bytes"));
-    let word = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("4 bytes"));
-    let producer = ExecutionAttemptId {
-        graph: ExecutionGraphId(long(16)),
-        vertex: JobVertexId(long(32)),
-        subtask: word(48),
-        attempt: word(52),
-    };
-    Ok((PartitionId { data_set: DataSetId(long(0)), producer }, word(56)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn frames_survive_and_damaged_ones_are_refused() {
-        let header =
-            Header { len: 5, kind: Kind::Data, hashed: true, channel: 7, sequence: 9, count: 3 };
-        let mut bytes = header.encode().to_vec();
-        bytes.extend(b"12345");
-        let mut payload = Vec::new();
-        assert_eq!(read_frame(&mut &bytes[..], &mut payload).expect("whole"), header);
-        assert_eq!(payload, b"12345");
-        for cut in 0..bytes.len() {
-            assert!(read_frame(&mut &bytes[..cut], &mut payload).is_err(), "cut at {cut}");
+impl Subscription {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(SUBSCRIPTION_BYTES);
+        let PartitionId { data_set, producer } = self.partition;
+        for id in [data_set.0, producer.graph.0, producer.vertex.0] {
+            bytes.put(&id.to_le_bytes());
         }
-        for (at, value) in [(4, 7), (4, 255), (5, 2), (6, 1), (3, 255)] {
-            let mut damaged = bytes.clone();
-            damaged[at] = value;
-            assert!(read_frame(&mut &damaged[..], &mut payload).is_err(), "byte {at}");
+        for number in [producer.subtask, producer.attempt, self.subpartition] {
+            bytes.put(&number.to_le_bytes());
+        }
+        bytes
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, FrameError> {
+        let mut input = Input::new(bytes);
+        let subscription = Self::read(&mut input);
+        subscription
+            .ok()
+            .filter(|_| input.rest().is_empty())
+            .ok_or(FrameError::Malformed("subscription"))
+    }
+
+    fn read(input: &mut Input<'_>) -> Result<Self, millstream_core::DecodeError> {
+        Ok(Self {
+            partition: PartitionId {
+                data_set: DataSetId(u128::decode(input)?),
+                producer: ExecutionAttemptId {
+                    graph: ExecutionGraphId(u128::decode(input)?),
+                    vertex: JobVertexId(u128::decode(input)?),
+                    subtask: u32::decode(input)?,
+                    attempt: u32::decode(input)?,
+                },
+            },
+            subpartition: u32::decode(input)?,
+        })
+    }
+}
+
+/// A frame that came in.
+pub(crate) struct Frame {
+    pub(crate) header: Header,
+    /// Absent if the header says that there is none. Longer than the payload: see
+    /// [`Frame::payload`].
+    pub(crate) buffer: Option<Buffer>,
+}
+
+impl Frame {
+    /// What the frame carries.
+    pub(crate) fn payload(&self) -> &[u8] {
+        match &self.buffer {
+            None => &[],
+            Some(buffer) => &buffer[..self.header.length as usize],
         }
     }
+}
 
-    #[test]
-    fn a_long_length_alone_allocates_nothing() {
-        let header = Header { len: PAYLOAD_BYTES_MAX as u32, ..Header::bare(Kind::Data, 0, 0) };
-        let mut payload = Vec::new();
-        assert!(read_frame(&mut &header.encode()[..], &mut payload).is_err());
-        assert!(payload.capacity() <= FRAME_BYTES * 4);
+/// So much may be read beyond the end of a payload: small frames then come many at a time, and
+/// large ones are hardly ever copied.
+const SCRATCH_BYTES: usize = 4 * 1024;
+
+/// Cuts a stream of bytes into frames. Pure: somebody else reads into its [`FrameDecoder::spaces`].
+///
+/// Bytes of a payload are read to where they stay; what follows them goes to a scratch, from which
+/// the next frames begin. Invariant: while a payload is incomplete the scratch is empty.
+pub(crate) struct FrameDecoder {
+    pool: BufferPool,
+    partial: Option<Partial>,
+    scratch: Box<[u8; SCRATCH_BYTES]>,
+    /// `scratch[start..end]` has been read and not yet understood.
+    start: usize,
+    end: usize,
+}
+
+/// A frame whose payload is on its way.
+struct Partial {
+    header: Header,
+    /// Absent if the payload is empty.
+    buffer: Option<Buffer>,
+    filled: usize,
+}
+
+impl Partial {
+    /// Where the rest of the payload goes.
+    fn rest(&mut self) -> &mut [u8] {
+        match &mut self.buffer {
+            Some(buffer) => &mut buffer[self.filled..self.header.length as usize],
+            None => &mut [],
+        }
     }
 
-    #[test]
-    fn subscriptions_survive() {
-        let producer = ExecutionAttemptId {
-            graph: ExecutionGraphId(1),
-            vertex: JobVertexId(2),
-            subtask: 3,
-            attempt: 4,
-        };
-        let partition = PartitionId { data_set: DataSetId(5), producer };
-        let bytes = encode_subscription(&partition, 6);
-        assert_eq!(decode_subscription(&bytes).expect("whole"), (partition, 6));
-        assert!(decode_subscription(&bytes[1..]).is_err());
+    /// Takes what belongs to the payload off the front of `bytes`; gives how much.
+    fn fill(&mut self, bytes: &[u8]) -> usize {
+        let rest = self.rest();
+        let n = rest.len().min(bytes.len());
+        rest[..n].copy_from_slice(&bytes[..n]);
+        self.filled += n;
+        n
+    }
+}
+
+impl FrameDecoder {
+    /// Payloads go to buffers of this pool, which is one for reading.
+    pub(crate) fn new(pool: BufferPool) -> Self {
+        Self { pool, partial: None, scratch: Box::new([0; SCRATCH_BYTES]), start: 0, end: 0 }
+    }
+
+    /// Where the next bytes go, first the one, then the other. Never both empty.
+    pub(crate) fn spaces(&mut self) -> [IoSliceMut<'_>; 2] {
+        let payload = self.partial.as_mut().map_or(&mut [][..], Partial::rest);
+        self.scratch.copy_within(self.start..self.end, 0);
+        (self.start, self.end) = (0, self.end - self.start);
+        [IoSliceMut::new(payload), IoSliceMut::new(&mut self.scratch[self.end..])]
+    }
+
+    /// So many bytes were put into the spaces.
+    pub(crate) fn advance(&mut self, mut n: usize) {
+        if let Some(partial) = &mut self.partial {
+            let of_payload = n.min(partial.rest().len());
+            partial.filled += of_payload;
+            n -= of_payload;
+        }
+        self.end += n;
+    }
+
+    /// The next frame that is complete. After an error the stream has lost its place.
+    pub(crate) fn next(&mut self) -> Result<Option<Frame>, FrameError> {
+        if self.partial.is_none() && !self.begin()? {
+            return Ok(None);
+        }
+        let Some(partial) = &mut self.partial else { return Ok(None) };
+        self.start += partial.fill(&self.scratch[self.start..self.end]);
+        if !partial.rest().is_empty() {
+            return Ok(None);
+        }
+        let complete = self.partial.take();
+        Ok(complete.map(|partial| Frame { header: partial.header, buffer: partial.buffer }))
+    }
+
+    /// Reads a header; whether there was one.
+    fn begin(&mut self) -> Result<bool, FrameError> {
+        let read = &self.scratch[self.start..self.end];
+        let Some(bytes) = read.first_chunk::<HEADER_BYTES>() else { return Ok(false) };
+        let header = Header::decode(bytes)?;
+        self.start += HEADER_BYTES;
+        let buffer = (header.length > 0).then(|| self.pool.take());
+        self.partial = Some(Partial { header, buffer, filled: 0 });
+        Ok(true)
     }
 }

@@ -1,109 +1,195 @@
-//! Frames on their way to a connection's writer thread, and the buffers that come back from it.
+//! The producer's end of a channel to another process: frames that wait, and the credit to send them.
 //!
-//! Bounded by the credit of the connection's channels: a data frame is put in only against credit,
-//! and a channel has few control frames.
+//! Pure: rows and credit go in, numbered frames come out. [`crate::subpartition`] keeps it under its
+//! lock.
+//!
+//! A frame with rows needs a credit, everything else only its turn. Frames that wait are filled up
+//! before new ones are begun, so a slow consumer gets few large frames and not many small ones.
+//!
+//! Invariants: `frames` counts the items with rows; a sequence number is given when a frame is
+//! taken, so the numbers of what was taken have no gap.
 
-use crate::sync::{Condvar, Mutex, lock};
-use std::io::{self, IoSlice, Write};
+use super::buffer::Buffer;
+use super::frame::{GOES_ON, HASHED, Header, Kind, ROWS_BYTES_MAX, TEXT_BYTES_MAX};
+use super::sender::{Gather, Payload, TURN_FRAMES};
+use crate::batch::BATCH_RECORDS_MAX;
+use crate::sync::Arc;
+use std::collections::VecDeque;
 
-/// Buffers that are kept for the next frames.
-const SPARE_MAX: usize = 32;
+/// Frames with rows that may wait before the producer has to: 256 KiB. One batch of long rows may
+/// go beyond that, by its own size.
+pub(crate) const FRAMES_WAITING_MAX: usize = 8;
 
-/// Frames that one call gives to the socket at most.
-const GATHER_MAX: usize = 16;
+/// The producer is woken when so few are left, so that it does not come for each frame.
+const FRAMES_WAITING_LOW: usize = FRAMES_WAITING_MAX / 2;
 
-/// Frames for one connection.
-#[derive(Default)]
-pub struct Outbox {
-    state: Mutex<State>,
-    filled: Condvar,
+/// More credit than any consumer gives.
+const CREDIT_MAX: u32 = 1 << 16;
+
+/// What waits to be sent on one channel.
+pub(crate) struct Outbox {
+    items: VecDeque<Item>,
+    /// Items with rows.
+    frames: usize,
+    /// Frames with rows that the consumer can take.
+    credit: u32,
+    /// The number of the next frame.
+    sequence: u32,
+    /// A frame has been taken.
+    sent: bool,
+    /// The last item has been taken.
+    done: bool,
 }
 
-#[derive(Default)]
-struct State {
-    frames: Vec<Vec<u8>>,
-    spare: Vec<Vec<u8>>,
-    closed: bool,
+enum Item {
+    Rows { payload: Payload, count: u32, flags: u8 },
+    End,
+    Failed(String),
 }
 
 impl Outbox {
-    /// Nothing to send yet.
-    pub fn new() -> Self {
-        Self::default()
+    pub(crate) fn new() -> Self {
+        Self { items: VecDeque::new(), frames: 0, credit: 0, sequence: 0, sent: false, done: false }
     }
 
-    /// An empty buffer, with memory if there is one to spare.
-    pub fn buffer(&self) -> Vec<u8> {
-        lock(&self.state).spare.pop().unwrap_or_default()
+    /// Whether the producer may encode one more batch.
+    pub(crate) fn has_room(&self) -> bool {
+        self.frames < FRAMES_WAITING_MAX
     }
 
-    /// Puts a frame in; whether the connection is still open.
-    pub fn send(&self, frame: Vec<u8>) -> bool {
-        let mut state = lock(&self.state);
-        if state.closed {
-            return false;
+    /// Whether a producer that waits for room is to be woken.
+    pub(crate) fn is_low(&self) -> bool {
+        self.frames <= FRAMES_WAITING_LOW
+    }
+
+    /// Whether something can be taken now.
+    pub(crate) fn is_sendable(&self) -> bool {
+        match self.items.front() {
+            None => false,
+            Some(Item::Rows { .. }) => self.credit > 0,
+            Some(Item::End | Item::Failed(_)) => true,
         }
-        state.frames.push(frame);
-        let first = state.frames.len() == 1;
-        drop(state);
-        if first {
-            self.filled.notify_one();
+    }
+
+    /// Whether the consumer may have seen something of this.
+    pub(crate) fn has_sent(&self) -> bool {
+        self.sent
+    }
+
+    /// Whether the end or the failure has been taken: nothing will follow.
+    pub(crate) fn is_done(&self) -> bool {
+        self.done
+    }
+
+    /// Adds the rows of `count` records.
+    pub(crate) fn push_rows(&mut self, rows: Buffer, count: usize, hashed: bool) {
+        let flags = if hashed { HASHED } else { 0 };
+        if rows.len() > ROWS_BYTES_MAX {
+            assert!(count == 1, "only a single row is longer than a frame");
+            return self.push_pieces(rows, flags);
         }
-        true
+        let count = u32::try_from(count).expect("a frame has room for fewer records than 2^32");
+        if !self.fill_up(&rows, count, flags) {
+            self.push_frame(Payload::Rows(rows), count, flags);
+        }
     }
 
-    /// Ends the writer once everything has been written.
-    pub fn close(&self) {
-        lock(&self.state).closed = true;
-        self.filled.notify_one();
+    fn push_frame(&mut self, payload: Payload, count: u32, flags: u8) {
+        self.items.push_back(Item::Rows { payload, count, flags });
+        self.frames += 1;
     }
 
-    /// Whether nothing can be sent any more.
-    pub fn is_closed(&self) -> bool {
-        lock(&self.state).closed
+    /// One row in pieces: they share its bytes.
+    fn push_pieces(&mut self, row: Buffer, flags: u8) {
+        let row = Arc::new(row);
+        let mut start = 0;
+        while start < row.len() {
+            let end = row.len().min(start + ROWS_BYTES_MAX);
+            let (count, goes_on) = if end == row.len() { (1, 0) } else { (0, GOES_ON) };
+            self.push_frame(Payload::Piece(row.clone(), start..end), count, flags | goes_on);
+            start = end;
+        }
     }
 
-    /// Writes until the outbox is closed or the connection breaks: what the writer thread does.
-    pub fn write_to(&self, output: &mut impl Write) -> io::Result<()> {
-        let mut frames = Vec::new();
-        loop {
+    /// Adds the rows to the frame that waits last, if they fit there and do not make a batch of
+    /// unusual size.
+    fn fill_up(&mut self, rows: &[u8], more: u32, with: u8) -> bool {
+        match self.items.back_mut() {
+            Some(Item::Rows { payload: Payload::Rows(last), count, flags })
+                if *flags == with
+                    && last.len() + rows.len() <= ROWS_BYTES_MAX
+                    && *count + more <= BATCH_RECORDS_MAX as u32 =>
             {
-                let mut state = lock(&self.state);
-                while state.frames.is_empty() {
-                    if state.closed {
-                        return Ok(());
-                    }
-                    state = self.filled.wait(state).expect("no user code runs under this lock");
-                }
-                std::mem::swap(&mut state.frames, &mut frames);
+                last.extend_from_slice(rows);
+                *count += more;
+                true
             }
-            for group in frames.chunks(GATHER_MAX) {
-                write_all_vectored(output, group)?;
-            }
-            let mut state = lock(&self.state);
-            for mut frame in frames.drain(..) {
-                if state.spare.len() < SPARE_MAX {
-                    frame.clear();
-                    state.spare.push(frame);
-                }
-            }
+            _ => false,
         }
+    }
+
+    /// Adds the end: nothing will follow.
+    pub(crate) fn push_end(&mut self) {
+        self.items.push_back(Item::End);
+    }
+
+    /// Drops what waits and tells the consumer why there will be no more.
+    pub(crate) fn fail(&mut self, reason: &str) {
+        self.clear();
+        if !self.done {
+            self.items.push_back(Item::Failed(reason.to_owned()));
+        }
+    }
+
+    /// Drops what waits.
+    pub(crate) fn clear(&mut self) {
+        self.items.clear();
+        self.frames = 0;
+    }
+
+    /// The consumer can take so many more.
+    pub(crate) fn add_credit(&mut self, credit: u32) {
+        self.credit = self.credit.saturating_add(credit).min(CREDIT_MAX);
+    }
+
+    /// The connection is gone, and with it what the consumer could take.
+    pub(crate) fn lose_credit(&mut self) {
+        self.credit = 0;
+    }
+
+    /// Moves a turn's frames to a connection on which this channel has the number `channel`.
+    pub(crate) fn fill(&mut self, channel: u32, gather: &mut Gather) {
+        for _ in 0..TURN_FRAMES {
+            if gather.is_full() || !self.is_sendable() {
+                return;
+            }
+            let Some(item) = self.items.pop_front() else { return };
+            self.send(item, channel, gather);
+        }
+    }
+
+    fn send(&mut self, item: Item, channel: u32, gather: &mut Gather) {
+        let (kind, payload, count, flags) = match item {
+            Item::Rows { payload, count, flags } => {
+                self.frames -= 1;
+                self.credit -= 1;
+                (Kind::Data, payload, count, flags)
+            }
+            Item::End => (Kind::EndOfPartition, Payload::None, 0, 0),
+            Item::Failed(reason) => (Kind::Failed, Payload::text(&reason), 0, 0),
+        };
+        self.sent = true;
+        self.done |= kind != Kind::Data;
+        let header = Header { length: 0, kind, flags, channel, sequence: self.sequence, count };
+        self.sequence = self.sequence.wrapping_add(1);
+        gather.push(header, payload);
     }
 }
 
-fn write_all_vectored(output: &mut impl Write, frames: &[Vec<u8>]) -> io::Result<()> {
-    let mut slices = [IoSlice::new(&[]); GATHER_MAX];
-    for (slice, frame) in slices.iter_mut().zip(frames) {
-        *slice = IoSlice::new(frame);
+impl Payload {
+    /// An explanation, cut to what a frame may carry.
+    pub(crate) fn text(text: &str) -> Self {
+        let end = text.floor_char_boundary(TEXT_BYTES_MAX);
+        Payload::Small(text.as_bytes()[..end].to_vec())
     }
-    let mut left = &mut slices[..frames.len()];
-    while !left.is_empty() {
-        match output.write_vectored(left) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(n) => IoSlice::advance_slices(&mut left, n),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => (),
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
 }

@@ -1,150 +1,122 @@
-//! The producers' end of a connection: subscriptions, credit and cancellations come in.
+//! The connection of another process to this one: it subscribes, gives credit and cancels; what it
+//! has subscribed to leaves through an [`Outlet`].
+//!
+//! A request for a partition that is not registered waits in the registry, for a time; the reader
+//! looks at the clock when it has read what came, and at the latest when the first wait is over.
 
-use super::frame::{FrameError, Header, Kind, WIRE_VERSION, decode_subscription, read_frame};
-use super::outbox::Outbox;
-use super::view::View;
-use crate::registry::PartitionRegistry;
-use crate::subpartition::Subpartition;
-use crate::sync::{Arc, Mutex, lock};
-use crate::wake::Wake;
+use super::conversation::{Listener, converse, greet};
+use super::frame::{Frame, Kind, Subscription};
+use super::outlet::{Closing, Outlet};
+use super::sender::Sender;
+use super::shared::Shared;
+use super::transport::Transport;
+use crate::sync::Arc;
 use millstream_core::ids::PartitionId;
 use std::collections::BTreeMap;
-use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
-/// How long a subscription waits for its producer to appear.
-const PARTITION_WAIT: Duration = Duration::from_secs(10);
+/// Channels of one connection that are open at once.
+const CHANNELS_MAX: usize = 1 << 16;
 
-/// Channels of one connection.
-type Channels = Arc<Mutex<BTreeMap<u32, (Arc<View>, Arc<Subpartition>)>>>;
-
-/// Serves one connection until it closes: what its reader thread does.
-pub(super) fn serve(stream: TcpStream, registry: &PartitionRegistry) {
-    // Without this small frames would wait for others.
-    let _ = stream.set_nodelay(true);
-    let outbox = Arc::new(Outbox::new());
-    let Ok(mut writing) = stream.try_clone() else { return };
-    let writer = outbox.clone();
-    let thread = std::thread::Builder::new().name("wire-writer".to_owned()).spawn(move || {
-        // Whatever ends it, the reader sees the connection close.
-        let _ = writer.write_to(&mut writing);
-        let _ = writing.shutdown(Shutdown::Both);
-        writer.close();
-    });
-    if thread.is_err() {
+/// Answers one connection until it ends. Runs on a thread of its own.
+pub(crate) fn serve(transport: Arc<dyn Transport>, shared: &Shared) {
+    if greet(transport.as_ref(), &[]).is_err() {
         return;
     }
-    outbox.send(Header::bare(Kind::Hello, 0, WIRE_VERSION).encode().to_vec());
-    let channels = Channels::default();
-    let connection = Connection { outbox: outbox.clone(), channels: channels.clone() };
-    // Why it closed is for the consumer to say.
-    let _ = connection.read(stream, registry);
-    outbox.close();
-    for (view, queue) in std::mem::take(&mut *lock(&channels)).into_values() {
-        queue.detach(&view);
+    let sender = Arc::new(Sender::new(transport.clone(), shared.config.direct_writes));
+    let mut reception =
+        Reception { shared, sender: sender.clone(), outlets: BTreeMap::new(), waiting: Vec::new() };
+    // The consumer tells its task why; here, those who lost their consumer find out by themselves.
+    converse(&transport, &sender, shared, &mut reception);
+    reception.close();
+}
+
+/// What the producer's process makes of a consumer's frames.
+struct Reception<'a> {
+    shared: &'a Shared,
+    sender: Arc<Sender>,
+    /// By channel.
+    outlets: BTreeMap<u32, Arc<Outlet>>,
+    /// Those whose partition was not there.
+    waiting: Vec<Waiting>,
+}
+
+struct Waiting {
+    partition: PartitionId,
+    outlet: Arc<Outlet>,
+    until: Instant,
+}
+
+impl Reception<'_> {
+    fn subscribe(&mut self, frame: &Frame) -> Result<(), String> {
+        let (channel, credit) = (frame.header.channel, frame.header.count);
+        let Subscription { partition, subpartition } =
+            Subscription::decode(frame.payload()).map_err(|error| error.to_string())?;
+        self.outlets.retain(|_, outlet| !outlet.is_over());
+        if self.outlets.contains_key(&channel) || self.outlets.len() >= CHANNELS_MAX {
+            return Err(format!("channel {channel} cannot be opened"));
+        }
+        let pool = self.shared.encode_buffers.clone();
+        let outlet = Outlet::new(channel, subpartition, credit, self.sender.clone(), pool);
+        let outlet = Arc::new(outlet);
+        self.outlets.insert(channel, outlet.clone());
+        match self.shared.registry.find_for(partition, &outlet) {
+            Some(found) => outlet.attach(&found),
+            None => {
+                let until = Instant::now() + self.shared.config.partition_wait;
+                self.waiting.push(Waiting { partition, outlet, until });
+            }
+        }
+        Ok(())
+    }
+
+    fn close(&mut self) {
+        for waiting in &self.waiting {
+            self.shared.registry.forget_request(waiting.partition, &waiting.outlet);
+        }
+        for outlet in self.outlets.values() {
+            outlet.close(Closing::Disconnected);
+        }
     }
 }
 
-/// What the reader and the threads that wait for partitions share.
-#[derive(Clone)]
-struct Connection {
-    outbox: Arc<Outbox>,
-    channels: Channels,
-}
-
-impl Connection {
-    fn read(&self, mut stream: TcpStream, registry: &PartitionRegistry) -> Result<(), FrameError> {
-        let mut payload = Vec::new();
-        let hello = read_frame(&mut stream, &mut payload)?;
-        if hello.kind != Kind::Hello || hello.count != WIRE_VERSION {
-            return Err(FrameError::Protocol("the consumer speaks another version".to_owned()));
-        }
-        loop {
-            let header = read_frame(&mut stream, &mut payload)?;
-            match header.kind {
-                Kind::Subscribe => {
-                    let (partition, subpartition) = decode_subscription(&payload)?;
-                    self.subscribe(header.channel, header.count, partition, subpartition, registry);
-                }
-                Kind::Credit => {
-                    let channel = lock(&self.channels).get(&header.channel).cloned();
-                    if let Some((view, queue)) = channel {
-                        view.add_credit(header.count);
-                        queue.wake_producer();
-                    }
-                }
-                Kind::Cancel => {
-                    let channel = lock(&self.channels).remove(&header.channel);
-                    if let Some((_, queue)) = channel {
-                        queue.release();
-                    }
-                }
-                other => {
-                    let message = format!("a consumer does not send {other:?}");
-                    return Err(FrameError::Protocol(message));
+impl Listener for Reception<'_> {
+    fn receive(&mut self, frame: Frame) -> Result<(), String> {
+        let channel = frame.header.channel;
+        let outlet = self.outlets.get(&channel);
+        // A channel that has ended here may not have ended there: what comes for it is dropped.
+        match frame.header.kind {
+            Kind::Subscribe => self.subscribe(&frame)?,
+            Kind::Credit => {
+                if let Some(outlet) = outlet {
+                    outlet.add_credit(frame.header.count);
                 }
             }
+            Kind::Cancel => {
+                if let Some(outlet) = outlet {
+                    outlet.close(Closing::Cancelled);
+                }
+            }
+            kind => return Err(format!("a consumer sent {kind:?} on channel {channel}")),
         }
+        Ok(())
     }
 
-    /// Attaches the channel; if the producer is not there yet, a thread of its own waits for it.
-    fn subscribe(
-        &self,
-        channel: u32,
-        credit: u32,
-        partition: PartitionId,
-        subpartition: u32,
-        registry: &PartitionRegistry,
-    ) {
-        if self.attach(channel, credit, partition, subpartition, registry, &Wake::new()) {
-            return;
+    fn paused(&mut self) -> Option<Duration> {
+        if self.waiting.is_empty() {
+            return None;
         }
-        let (connection, registry) = (self.clone(), registry.clone());
-        let builder = std::thread::Builder::new().name("wire-await".to_owned());
-        let waiting = builder.spawn(move || {
-            let wake = Wake::new();
-            wake.adopt_current_thread();
-            let deadline = Instant::now() + PARTITION_WAIT;
-            while !connection.outbox.is_closed() {
-                if connection.attach(channel, credit, partition, subpartition, &registry, &wake) {
-                    return;
-                }
-                let left = deadline.saturating_duration_since(Instant::now());
-                if left.is_zero() {
-                    break;
-                }
-                let missing = || registry.find(partition, &wake).is_none();
-                wake.sleep(Some(left.min(Duration::from_secs(1))), missing);
+        let (now, registry) = (Instant::now(), &self.shared.registry);
+        self.waiting.retain(|waiting| {
+            let patient = now < waiting.until;
+            if !patient || !waiting.outlet.is_waiting() {
+                registry.forget_request(waiting.partition, &waiting.outlet);
+                waiting.outlet.expire();
+                return false;
             }
-            registry.forget_wait(partition);
-            connection.not_found(channel);
+            true
         });
-        if waiting.is_err() {
-            self.not_found(channel);
-        }
-    }
-
-    fn attach(
-        &self,
-        channel: u32,
-        credit: u32,
-        partition: PartitionId,
-        subpartition: u32,
-        registry: &PartitionRegistry,
-        wake: &Wake,
-    ) -> bool {
-        let Some(partition) = registry.find(partition, wake) else { return false };
-        let Some(queue) = partition.subpartitions.get(subpartition as usize) else {
-            self.not_found(channel);
-            return true;
-        };
-        let view = Arc::new(View::new(channel, self.outbox.clone(), credit));
-        lock(&self.channels).insert(channel, (view.clone(), queue.clone()));
-        queue.attach_view(view);
-        true
-    }
-
-    fn not_found(&self, channel: u32) {
-        self.outbox.send(Header::bare(Kind::NotFound, channel, 0).encode().to_vec());
+        let until = self.waiting.iter().map(|waiting| waiting.until).min()?;
+        Some(until.saturating_duration_since(now).max(Duration::from_millis(1)))
     }
 }

@@ -1,0 +1,200 @@
+//! The consumer's end of a channel from another process: frames that came, and the credit for more.
+//!
+//! Pure: frames of the connection go in, frames for the task and announcements of credit come out.
+//! [`super::inlet`] keeps it under its lock.
+//!
+//! The producer may send a frame with rows for each credit; a frame that the task takes gives the
+//! credit back, and half a window at a time is announced. So at most a window of frames waits here,
+//! and a producer that sends more breaks the protocol.
+//!
+//! Invariant: credit held by the producer + frames here + credit not yet announced = window, from
+//! the subscription to the end of the connection.
+
+use super::frame::{Frame, GOES_ON, Kind};
+use std::collections::VecDeque;
+
+/// How far the subscription has come on the present connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// The producer has not answered.
+    Asked,
+    /// The producer has no such partition; the task will ask again.
+    NotFound,
+    /// Frames come.
+    Open,
+    /// No frame will come: the end was the last.
+    Ended,
+    /// No frame will come: see `failure`.
+    Failed,
+}
+
+/// What the task finds.
+pub(crate) enum Taken {
+    /// Rows.
+    Rows(Frame),
+    /// Nothing now, and the producer has answered.
+    Empty,
+    /// Nothing: the producer has not answered, or there is no connection yet. With a cause, if one
+    /// is known.
+    Unanswered(Option<String>),
+    /// The producer has no such partition.
+    NotFound,
+    /// Nothing will ever come.
+    End,
+    /// The channel is broken.
+    Failed(String),
+}
+
+/// What came in on one channel.
+pub(crate) struct Inbox {
+    frames: VecDeque<Frame>,
+    phase: Phase,
+    failure: String,
+    /// Why there is no answer so far.
+    hindrance: Option<String>,
+    /// Frames with rows that the producer may hold at once.
+    window: u32,
+    /// Frames with rows that the producer may still send.
+    held: u32,
+    /// Frames that were taken and not yet announced.
+    unannounced: u32,
+    /// The number of the next frame.
+    sequence: u32,
+    /// A frame with rows came, on whatever connection.
+    received: bool,
+}
+
+impl Inbox {
+    /// Nothing has come; the producer has not been asked.
+    pub(crate) fn new(window: u32) -> Self {
+        assert!(window > 0, "a channel without credit never moves");
+        Self {
+            frames: VecDeque::new(),
+            phase: Phase::Asked,
+            failure: String::new(),
+            hindrance: None,
+            window,
+            held: 0,
+            unannounced: 0,
+            sequence: 0,
+            received: false,
+        }
+    }
+
+    /// The producer is asked (again); gives the credit that goes with it.
+    pub(crate) fn ask(&mut self) -> u32 {
+        debug_assert!(!self.received && self.frames.is_empty());
+        self.phase = Phase::Asked;
+        (self.held, self.unannounced, self.sequence) = (self.window, 0, 0);
+        self.window
+    }
+
+    /// A frame has come. An error is a breach of the protocol.
+    pub(crate) fn receive(&mut self, frame: Frame) -> Result<(), String> {
+        match (frame.header.kind, self.phase) {
+            (Kind::Subscribed, Phase::Asked) => {
+                self.phase = Phase::Open;
+                self.hindrance = None;
+            }
+            (Kind::NotFound, Phase::Asked) => self.phase = Phase::NotFound,
+            (Kind::Failed, Phase::Asked | Phase::Open) => {
+                self.fail(String::from_utf8_lossy(frame.payload()).into_owned());
+            }
+            (Kind::EndOfPartition, Phase::Open) => {
+                self.check_sequence(&frame)?;
+                self.phase = Phase::Ended;
+            }
+            (Kind::Data, Phase::Open) => self.receive_rows(frame)?,
+            (kind, phase) => return Err(format!("a frame {kind:?} came when it was {phase:?}")),
+        }
+        Ok(())
+    }
+
+    fn receive_rows(&mut self, frame: Frame) -> Result<(), String> {
+        self.check_sequence(&frame)?;
+        let goes_on = frame.header.flags & GOES_ON != 0;
+        if (frame.header.count == 0) != goes_on {
+            return Err(format!("frame {} has no record", frame.header.sequence));
+        }
+        match self.held.checked_sub(1) {
+            None => return Err(format!("frame {} came without credit", frame.header.sequence)),
+            Some(held) => self.held = held,
+        }
+        self.received = true;
+        self.frames.push_back(frame);
+        Ok(())
+    }
+
+    fn check_sequence(&mut self, frame: &Frame) -> Result<(), String> {
+        let (found, expected) = (frame.header.sequence, self.sequence);
+        self.sequence = expected.wrapping_add(1);
+        if found == expected { Ok(()) } else { Err(format!("frame {found} came for {expected}")) }
+    }
+
+    /// What there is for the task, and whether credit has to be announced.
+    pub(crate) fn take(&mut self) -> (Taken, bool) {
+        if let Some(frame) = self.frames.pop_front() {
+            self.unannounced += 1;
+            return (Taken::Rows(frame), self.is_announcement_due());
+        }
+        let taken = match self.phase {
+            Phase::Asked => Taken::Unanswered(self.hindrance.clone()),
+            Phase::NotFound => Taken::NotFound,
+            Phase::Open => Taken::Empty,
+            Phase::Ended => Taken::End,
+            Phase::Failed => Taken::Failed(self.failure.clone()),
+        };
+        (taken, false)
+    }
+
+    fn is_announcement_due(&self) -> bool {
+        self.unannounced >= self.window.div_ceil(2) && self.phase == Phase::Open
+    }
+
+    /// The credit to announce, if it is time.
+    pub(crate) fn announce(&mut self) -> Option<u32> {
+        if !self.is_announcement_due() {
+            return None;
+        }
+        let credit = std::mem::take(&mut self.unannounced);
+        self.held += credit;
+        Some(credit)
+    }
+
+    /// Whether the task would find nothing new.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.frames.is_empty() && matches!(self.phase, Phase::Asked | Phase::Open)
+    }
+
+    /// Whether nothing more will come by itself.
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self.phase, Phase::Ended | Phase::Failed)
+    }
+
+    /// The connection could not be made, for this reason; it will be tried again.
+    pub(crate) fn hindered(&mut self, reason: &str) {
+        self.hindrance = Some(reason.to_owned());
+    }
+
+    /// The connection is gone: what came before is still there for the task. Whether another
+    /// connection can carry the channel on.
+    pub(crate) fn disconnected(&mut self, reason: &str) -> bool {
+        if self.is_over() {
+            return false;
+        }
+        if self.received {
+            self.fail(reason.to_owned());
+            return false;
+        }
+        self.phase = Phase::Asked;
+        self.hindered(reason);
+        true
+    }
+
+    /// Nothing more will come, for this reason.
+    pub(crate) fn fail(&mut self, reason: String) {
+        if !self.is_over() {
+            (self.phase, self.failure) = (Phase::Failed, reason);
+        }
+    }
+}
