@@ -130,6 +130,7 @@ struct DeployedAs {
 impl SlotThread {
     fn run(mut self) {
         self.mailbox.wake.adopt_current_thread();
+        wake_on_time();
         loop {
             if self.mailbox.filled.swap(false, Ordering::Acquire) {
                 self.read_mail();
@@ -305,6 +306,17 @@ impl SlotThread {
             })
     }
 }
+
+/// The kernel may delay a timed sleep by 50 µs to save wake-ups. Records that are due are not to wait
+/// for that.
+#[cfg(target_os = "linux")]
+fn wake_on_time() {
+    // Where the kernel does not know the wish, sleeps are as they are.
+    let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1));
+}
+
+#[cfg(not(target_os = "linux"))]
+fn wake_on_time() {}
 
 /// Divides a task's time into busy, idle and back-pressured, and publishes its counters.
 struct StateClock {
