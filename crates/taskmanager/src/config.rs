@@ -1,5 +1,6 @@
 //! What can be configured about a TaskManager, with Flink's keys and defaults.
 
+use millstream_core::config::value::millis;
 use millstream_core::ids::{FencingToken, ResourceId};
 use millstream_core::job_graph::JobGraph;
 use millstream_rpc::heartbeat::HeartbeatConfig;
@@ -141,44 +142,7 @@ impl TaskExecutorConfig {
         graph
             .configuration
             .get(TASK_CANCELLATION_TIMEOUT)
-            .and_then(|text| duration_ms(text))
+            .and_then(|text| millis(text).ok())
             .unwrap_or(self.task_cancellation_timeout_ms)
-    }
-}
-
-/// Reads a duration as Flink writes it: `180000`, `30 s`, `3 min`.
-fn duration_ms(text: &str) -> Option<u64> {
-    let text = text.trim();
-    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(end);
-    let factor = match unit.trim() {
-        "" | "ms" | "milli" | "millis" => 1,
-        "s" | "sec" | "second" | "seconds" => 1_000,
-        "m" | "min" | "minute" | "minutes" => 60_000,
-        "h" | "hour" | "hours" => 3_600_000,
-        "d" | "day" | "days" => 86_400_000,
-        _ => return None,
-    };
-    number.parse::<u64>().ok()?.checked_mul(factor)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_are_read_as_flink_writes_them() {
-        let cases = [
-            ("180000", Some(180_000)),
-            ("30 s", Some(30_000)),
-            (" 3min ", Some(180_000)),
-            ("0", Some(0)),
-            ("s", None),
-            ("5 parsecs", None),
-            ("99999999999999999999", None),
-        ];
-        for (text, expected) in cases {
-            assert_eq!(duration_ms(text), expected, "{text}");
-        }
     }
 }

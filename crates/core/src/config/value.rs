@@ -95,7 +95,16 @@ mod tests {
         ] {
             assert_eq!(millis(text), Ok(expected), "{text}");
         }
-        for text in ["", "s", "ten s", "5 parsecs", "99999999999999999999 d", "-1 s"] {
+        for text in [
+            "",
+            "s",
+            "1.5 s",
+            "ten s",
+            "18446744073709551615 d",
+            "5 parsecs",
+            "99999999999999999999 d",
+            "-1 s",
+        ] {
             assert!(millis(text).is_err(), "{text}");
         }
     }
