@@ -5,6 +5,7 @@
 //! - [`time`]: event time in milliseconds, monotonic time of the deciding code;
 //! - [`record`]: what may be a record or a key, and the row codec;
 //! - [`hash`] and [`key_group`]: how a key finds its subtask, a permanent format;
+//! - [`checkpoint`]: what a checkpoint is called, and its barrier;
 //! - [`job_graph`]: the plan that a client submits;
 //! - [`status`]: life cycles of jobs and execution attempts;
 //! - [`config`]: options, declared once, with Flink's keys;
@@ -15,6 +16,7 @@
 // `#[derive(Record)]` names this crate by its path; so that the derive also works in here:
 extern crate self as millstream_core;
 
+pub mod checkpoint;
 pub mod config;
 pub mod error;
 pub mod hash;

@@ -4,7 +4,9 @@
 //! resumable: an operator that has more to give than there is room returns [`Flow::More`] and is
 //! called again, with what is left of its input, when its output has been taken.
 
+use millstream_checkpoint::snapshot::{OperatorSnapshot, RestoredOperator};
 use millstream_core::OperatorError;
+use millstream_core::checkpoint::{Barrier, CheckpointId};
 use millstream_shuffle::batch::{AnyBatch, BoxBatch};
 
 /// Whether an operator is through with what it was given.
@@ -37,6 +39,33 @@ pub trait Operator {
     /// The input has ended: gives what is left. Called again until it is drained.
     fn finish(&mut self, out: &mut dyn AnyBatch, room: usize) -> Result<Flow, OperatorError> {
         self.flush(out, room)
+    }
+
+    /// Before the first record of a task that goes on from a checkpoint: takes its state over.
+    fn restore(&mut self, _state: RestoredOperator) -> Result<(), OperatorError> {
+        Ok(())
+    }
+
+    /// A barrier has come and all records before it are through: hands over the state as it is now.
+    /// Holds up the task, so what is large is frozen and not copied.
+    fn snapshot(
+        &mut self,
+        _barrier: &Barrier,
+        _state: &mut OperatorSnapshot,
+    ) -> Result<(), OperatorError> {
+        Ok(())
+    }
+
+    /// The checkpoint is complete, and with it all before it: what was waiting for it may be made
+    /// visible to the world. May come late, or for a later checkpoint only, and after a restore
+    /// again.
+    fn checkpoint_completed(&mut self, _checkpoint: CheckpointId) -> Result<(), OperatorError> {
+        Ok(())
+    }
+
+    /// The checkpoint will never be complete. May never come.
+    fn checkpoint_aborted(&mut self, _checkpoint: CheckpointId) -> Result<(), OperatorError> {
+        Ok(())
     }
 
     /// The task has done all its work, or not (`completed` is false): lets go of what it holds.

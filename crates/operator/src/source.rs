@@ -41,6 +41,20 @@ pub trait SourceReader<T> {
     fn add_split(&mut self, _split: Option<SourceSplit>) -> Result<(), OperatorError> {
         Ok(())
     }
+
+    /// What is left to read of what this subtask has been given, as items that any subtask can go on
+    /// with: a split and the position in it, a range. Nothing is left: no items.
+    fn snapshot(&mut self) -> Result<Vec<Vec<u8>>, OperatorError> {
+        Err(OperatorError::new(
+            "this source cannot say where it is: it takes no part in checkpoints",
+        ))
+    }
+
+    /// Goes on with these items instead of what the subtask would begin with. Called before the
+    /// first poll; items of any number of former subtasks, perhaps none.
+    fn restore(&mut self, _items: Vec<Vec<u8>>) -> Result<(), OperatorError> {
+        Err(OperatorError::new("this source cannot go on from a checkpoint"))
+    }
 }
 
 /// Where records come from: makes a reader for each subtask.
@@ -78,6 +92,12 @@ pub trait AnySource {
 
     /// See [`SourceReader::add_split`].
     fn add_split(&mut self, split: Option<SourceSplit>) -> Result<(), OperatorError>;
+
+    /// See [`SourceReader::snapshot`].
+    fn snapshot(&mut self) -> Result<Vec<Vec<u8>>, OperatorError>;
+
+    /// See [`SourceReader::restore`].
+    fn restore(&mut self, items: Vec<Vec<u8>>) -> Result<(), OperatorError>;
 }
 
 /// Erases a reader.
@@ -99,5 +119,13 @@ impl<T: Record> AnySource for ReaderSource<T> {
 
     fn add_split(&mut self, split: Option<SourceSplit>) -> Result<(), OperatorError> {
         self.0.add_split(split)
+    }
+
+    fn snapshot(&mut self) -> Result<Vec<Vec<u8>>, OperatorError> {
+        self.0.snapshot()
+    }
+
+    fn restore(&mut self, items: Vec<Vec<u8>>) -> Result<(), OperatorError> {
+        self.0.restore(items)
     }
 }

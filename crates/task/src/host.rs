@@ -77,6 +77,10 @@ impl TaskHost {
             ToJobProcess::UpdatePartitions { attempt, channels } => {
                 self.mail(attempt, SlotMail::UpdateChannels(attempt, channels));
             }
+            // Tasks take no part in checkpoints yet: their master triggers none.
+            ToJobProcess::TriggerCheckpoint { .. }
+            | ToJobProcess::CheckpointCompleted { .. }
+            | ToJobProcess::CheckpointAborted { .. } => (),
             ToJobProcess::Dismiss => self.dismiss(),
         }
     }

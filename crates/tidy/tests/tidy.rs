@@ -7,23 +7,24 @@ use std::collections::BTreeMap;
 const WALLS: &[(&str, &[&str])] = &[
     ("derive", &[]),
     ("core", &["derive"]),
-    ("rpc", &["core"]),
+    ("checkpoint", &["core"]),
+    ("rpc", &["checkpoint", "core"]),
     ("shuffle", &["core", "rpc"]),
-    ("state", &["core"]),
-    ("host", &["core"]),
-    ("operator", &["core", "shuffle", "state"]),
-    ("jobmanager", &["core", "rpc"]),
+    ("state", &["checkpoint", "core"]),
+    ("host", &["checkpoint", "core"]),
+    ("operator", &["checkpoint", "core", "shuffle", "state"]),
+    ("jobmanager", &["checkpoint", "core", "rpc"]),
     ("taskmanager", &["core", "rpc"]),
-    ("task", &["core", "operator", "rpc", "shuffle"]),
+    ("task", &["checkpoint", "core", "operator", "rpc", "shuffle"]),
     ("api", &["core", "operator", "shuffle"]),
     ("rest", &["core", "rpc"]),
     ("connectors", &["core", "operator", "shuffle"]),
-    ("sim", &["core", "rpc", "jobmanager", "taskmanager"]),
+    ("sim", &["checkpoint", "core", "rpc", "jobmanager", "taskmanager"]),
     ("tidy", &[]),
 ];
 
 /// Crates of deciding code: no runtime, no files, no sockets.
-const PURE: &[&str] = &["core", "jobmanager", "taskmanager"];
+const PURE: &[&str] = &["checkpoint", "core", "jobmanager", "taskmanager"];
 
 /// What pure crates must not depend on.
 const IMPURE: &[&str] = &["tokio", "rustix", "libc", "axum", "socket2", "object_store", "rand"];

@@ -192,8 +192,14 @@ pub(crate) fn processes() -> Vec<Process> {
     pids.filter_map(process).collect()
 }
 
-/// Ends a process at once, as `kill -9` does.
+/// Ends a process at once, as `kill -9` does, and waits until it has ended: the signal only asks,
+/// and whoever starts a successor before that finds the predecessor's locks held.
 pub(crate) fn kill(pid: u32) {
-    let pid = rustix::process::Pid::from_raw(pid as i32).expect("not 0");
-    rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("it is ours");
+    let number = rustix::process::Pid::from_raw(pid as i32).expect("not 0");
+    rustix::process::kill_process(number, rustix::process::Signal::KILL).expect("it is ours");
+    let deadline = Instant::now() + PATIENCE;
+    while millstream_host::process::is_alive(pid) {
+        assert!(Instant::now() < deadline, "process {pid} does not end");
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }

@@ -38,6 +38,8 @@ impl ExecutionGraph {
             max_parallelism: vertex.max_parallelism,
             partitions: self.partitions_of(id),
             gates: self.gates_of(id),
+            checkpointing: None,
+            restore: None,
         };
         let told = |channel: &InputChannelDescriptor| {
             let known = channel.location.is_some();

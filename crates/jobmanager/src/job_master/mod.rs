@@ -241,6 +241,9 @@ impl JobMaster {
                 let answer = self.on_request_split(vertex, attempt, to.as_ref());
                 reply(cx, to, answer);
             }
+            To::AcknowledgeCheckpoint { .. }
+            | To::DeclineCheckpoint { .. }
+            | To::EndOfData { .. } => self.counters.strangers += 1,
             To::HeartbeatFromTaskExecutor { resource, executions, metrics } => {
                 self.on_worker_heartbeat(cx, resource, executions, metrics);
             }

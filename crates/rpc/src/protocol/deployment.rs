@@ -1,5 +1,6 @@
 //! What a task executor needs to run one execution attempt: where its data comes from and goes to.
 
+use millstream_checkpoint::handle::TaskRestore;
 use millstream_core::ids::{
     AllocationId, DataSetId, ExecutionAttemptId, JobId, JobVertexId, PartitionId, ResourceId,
 };
@@ -26,6 +27,19 @@ pub struct TaskDeploymentDescriptor {
     pub partitions: Vec<ResultPartitionDescriptor>,
     /// What it reads: one gate per incoming edge, in the order of the job graph's edges.
     pub gates: Vec<InputGateDescriptor>,
+    /// How the task takes part in checkpoints; nothing where there are none.
+    pub checkpointing: Option<CheckpointSetup>,
+    /// What the task begins with; nothing for a task that begins afresh.
+    pub restore: Option<Box<TaskRestore>>,
+}
+
+/// How a task takes part in checkpoints.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckpointSetup {
+    /// The directory of the job's checkpoints: a path or `s3://…`.
+    pub directory: String,
+    /// State of less than so many bytes travels with its handle.
+    pub inline_bytes_max: u32,
 }
 
 /// What one attempt produces for one edge.

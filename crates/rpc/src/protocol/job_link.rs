@@ -2,7 +2,9 @@
 //! accepts programs that were built with this version or the two before it.
 
 use super::deployment::{InputChannelDescriptor, TaskDeploymentDescriptor};
-use super::job_master::{TaskExecutionState, TaskMetrics};
+use super::job_master::{SnapshotMetrics, TaskExecutionState, TaskMetrics};
+use millstream_checkpoint::handle::TaskState;
+use millstream_core::checkpoint::{Barrier, CheckpointId};
 use millstream_core::ids::{ExecutionAttemptId, JobId, JobVertexId, ResourceId};
 use millstream_core::job_graph::{JobGraph, SourceSplit};
 use serde::{Deserialize, Serialize};
@@ -54,6 +56,27 @@ pub enum ToJobProcess {
         /// Nothing: that was all.
         split: Option<SourceSplit>,
     },
+    /// Begin this checkpoint at a task that reads no running task.
+    TriggerCheckpoint {
+        /// Which task.
+        attempt: ExecutionAttemptId,
+        /// Which checkpoint.
+        barrier: Barrier,
+    },
+    /// A checkpoint is complete.
+    CheckpointCompleted {
+        /// Who has to know.
+        attempt: ExecutionAttemptId,
+        /// Which checkpoint.
+        checkpoint: CheckpointId,
+    },
+    /// A checkpoint will never be complete.
+    CheckpointAborted {
+        /// Who has to know.
+        attempt: ExecutionAttemptId,
+        /// Which checkpoint.
+        checkpoint: CheckpointId,
+    },
     /// End the process: no task is left.
     Dismiss,
 }
@@ -82,6 +105,31 @@ pub enum FromJobProcess {
         /// The source's vertex.
         vertex: JobVertexId,
         /// Who asks.
+        attempt: ExecutionAttemptId,
+    },
+    /// A task's part of a checkpoint is durable.
+    AcknowledgeCheckpoint {
+        /// Which task.
+        attempt: ExecutionAttemptId,
+        /// Which checkpoint.
+        checkpoint: CheckpointId,
+        /// Where its state is.
+        state: Box<TaskState>,
+        /// How it went.
+        metrics: SnapshotMetrics,
+    },
+    /// A task cannot take part in a checkpoint.
+    DeclineCheckpoint {
+        /// Which task.
+        attempt: ExecutionAttemptId,
+        /// Which checkpoint.
+        checkpoint: CheckpointId,
+        /// Why.
+        cause: String,
+    },
+    /// A task has processed all its records and waits for a checkpoint that says so.
+    EndOfData {
+        /// Which task.
         attempt: ExecutionAttemptId,
     },
     /// Counters of all attempts, once a second.

@@ -3,6 +3,8 @@
 use super::Address;
 use super::details::ExecutionGraphDetails;
 use super::resource::{ResourceRequirement, SlotOffer};
+use millstream_checkpoint::handle::TaskState;
+use millstream_core::checkpoint::CheckpointId;
 use millstream_core::ids::{
     AllocationId, ExecutionAttemptId, FencingToken, JobId, JobVertexId, ResourceId,
 };
@@ -51,6 +53,32 @@ pub enum ToJobMaster {
         /// The source's vertex.
         vertex: JobVertexId,
         /// Who asks.
+        attempt: ExecutionAttemptId,
+    },
+    /// Tell, of a task executor for one of its tasks: its part of a checkpoint is durable.
+    AcknowledgeCheckpoint {
+        /// Which task.
+        attempt: ExecutionAttemptId,
+        /// Which checkpoint.
+        checkpoint: CheckpointId,
+        /// Where its state is.
+        state: Box<TaskState>,
+        /// How long it took, and how much it was.
+        metrics: SnapshotMetrics,
+    },
+    /// Tell, of a task executor for one of its tasks: it cannot take part in a checkpoint.
+    DeclineCheckpoint {
+        /// Which task.
+        attempt: ExecutionAttemptId,
+        /// Which checkpoint.
+        checkpoint: CheckpointId,
+        /// Why.
+        cause: String,
+    },
+    /// Tell, of a task executor for one of its tasks: all its records are processed; it waits for a
+    /// checkpoint that says so, and then ends.
+    EndOfData {
+        /// Which task.
         attempt: ExecutionAttemptId,
     },
     /// Tell, of a task executor: the answer to a heartbeat.
@@ -147,6 +175,23 @@ pub struct TaskMetrics {
     pub back_pressured_ms: u32,
     /// The least watermark it has seen.
     pub watermark: Option<i64>,
+}
+
+/// How a task's part of a checkpoint went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct SnapshotMetrics {
+    /// Milliseconds from the trigger to the barrier's arrival.
+    pub start_delay_ms: u32,
+    /// Milliseconds from the first barrier to the last.
+    pub alignment_ms: u32,
+    /// Microseconds in which the task stood still.
+    pub sync_us: u32,
+    /// Milliseconds from there until all was durable.
+    pub async_ms: u32,
+    /// Bytes that were written for this checkpoint.
+    pub written_bytes: u64,
+    /// Bytes that it refers to.
+    pub state_bytes: u64,
 }
 
 /// Answers of a job master.

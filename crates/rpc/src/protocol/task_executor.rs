@@ -4,6 +4,7 @@
 use super::Address;
 use super::deployment::{InputChannelDescriptor, TaskDeploymentDescriptor};
 use super::resource::{ResourceProfile, SlotId};
+use millstream_core::checkpoint::{Barrier, CheckpointId};
 use millstream_core::ids::{AllocationId, ExecutionAttemptId, FencingToken, JobId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -70,6 +71,34 @@ pub enum ToTaskExecutor {
         attempt: ExecutionAttemptId,
         /// The channels that are known now: gate, channel, and what it reads.
         channels: Vec<(u32, u32, InputChannelDescriptor)>,
+    },
+    /// Tell, of a job master: begin this checkpoint at a task that reads no running task. An attempt
+    /// that does not run here declines it.
+    TriggerCheckpoint {
+        /// Which task.
+        attempt: ExecutionAttemptId,
+        /// Which checkpoint.
+        barrier: Barrier,
+        /// The job master's token.
+        job_master: FencingToken,
+    },
+    /// Tell, of a job master: a checkpoint is complete. Everything up to it may be committed.
+    NotifyCheckpointCompleted {
+        /// Who has to know.
+        attempt: ExecutionAttemptId,
+        /// Which checkpoint.
+        checkpoint: CheckpointId,
+        /// The job master's token.
+        job_master: FencingToken,
+    },
+    /// Tell, of a job master: a checkpoint will never be complete.
+    NotifyCheckpointAborted {
+        /// Who has to know.
+        attempt: ExecutionAttemptId,
+        /// Which checkpoint.
+        checkpoint: CheckpointId,
+        /// The job master's token.
+        job_master: FencingToken,
     },
     /// Ask, of a job master: the slot is no longer needed; its tasks fail.
     FreeSlot {

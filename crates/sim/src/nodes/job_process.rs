@@ -186,6 +186,10 @@ impl JobProcess {
                 self.update_partitions(env, attempt, channels);
             }
             ToJobProcess::NextSplit { attempt, split } => self.take_split(env, attempt, split),
+            // No master of the simulator triggers checkpoints yet.
+            ToJobProcess::TriggerCheckpoint { .. }
+            | ToJobProcess::CheckpointCompleted { .. }
+            | ToJobProcess::CheckpointAborted { .. } => (),
             ToJobProcess::Dismiss => {
                 assert!(self.tasks.is_empty(), "dismissed with tasks: {:?}", self.tasks);
                 return vec![Speech::Exit(ExitStatus::Code(0))];

@@ -42,6 +42,8 @@ fn deploy(number: u32) -> ToJobProcess {
         max_parallelism: MaxParallelism::default_for(1),
         partitions: Vec::new(),
         gates: Vec::new(),
+        checkpointing: None,
+        restore: None,
     }))
 }
 

@@ -1,5 +1,6 @@
 //! Children: carries out what [`Child`](crate::child::Child) decides, and what follows for tasks.
 
+use super::checkpoints::report_of;
 use super::{Context, TaskExecutor, Timer, Work};
 use crate::child::{Action, Child, ChildLoss, ChildTimer, ChildTimerKind, cluster_failure};
 use crate::job_table::Job;
@@ -127,6 +128,13 @@ impl TaskExecutor {
             FromJobProcess::TaskState(update) => self.on_task_state(cx, id, incarnation, *update),
             FromJobProcess::RequestNextSplit { vertex, attempt } => {
                 self.on_request_split(cx, id, incarnation, vertex, attempt);
+            }
+            FromJobProcess::AcknowledgeCheckpoint { .. }
+            | FromJobProcess::DeclineCheckpoint { .. }
+            | FromJobProcess::EndOfData { .. } => {
+                if let Some((attempt, report)) = report_of(message) {
+                    self.on_checkpoint_report(cx, id, incarnation, attempt, report);
+                }
             }
             FromJobProcess::Metrics(metrics) => self.on_metrics(id, &metrics),
             FromJobProcess::Hello { version, pid } => {

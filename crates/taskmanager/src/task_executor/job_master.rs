@@ -216,7 +216,12 @@ impl TaskExecutor {
     }
 
     /// Tells the master, if we are registered there.
-    fn tell_job_master(&mut self, cx: &mut Context<'_>, id: JobId, message: ToJobMaster) {
+    pub(super) fn tell_job_master(
+        &mut self,
+        cx: &mut Context<'_>,
+        id: JobId,
+        message: ToJobMaster,
+    ) {
         if let Some(link) = self.jobs.get(&id).and_then(|job| job.connected()) {
             cx.out.push(Effect::Tell {
                 to: link.leader.address.clone(),

@@ -8,7 +8,8 @@
 //! - we tell a job master with every heartbeat which attempts exist here.
 //!
 //! In reading order: [`resource_manager`], [`slots`] (held, offered, freed), [`job_master`] (the
-//! connections), [`tasks`] (submitted, cancelled, told), [`splits`], [`children`], [`check`].
+//! connections), [`tasks`] (submitted, cancelled, told), [`splits`], [`checkpoints`] (passed through),
+//! [`children`], [`check`].
 //!
 //! [`Input::PeerLost`] means: the shell has dialled (again), and was refused, found another process,
 //! or heard nothing for long. Whoever was connected there is lost now, and we try anew at once. A
@@ -19,6 +20,7 @@
 //! may be older than an answer that came before it.
 
 mod check;
+mod checkpoints;
 mod children;
 mod job_master;
 mod resource_manager;
@@ -332,6 +334,17 @@ impl TaskExecutor {
             }
             ToTaskExecutor::UpdatePartitions { attempt, channels } => {
                 self.on_update_partitions(cx, attempt, channels)
+            }
+            ToTaskExecutor::TriggerCheckpoint { attempt, barrier, job_master } => {
+                self.on_trigger_checkpoint(cx, attempt, barrier, job_master)
+            }
+            ToTaskExecutor::NotifyCheckpointCompleted { attempt, checkpoint, job_master } => {
+                let notice = checkpoints::notice(attempt, checkpoint, true);
+                self.on_checkpoint_notice(cx, attempt, job_master, notice)
+            }
+            ToTaskExecutor::NotifyCheckpointAborted { attempt, checkpoint, job_master } => {
+                let notice = checkpoints::notice(attempt, checkpoint, false);
+                self.on_checkpoint_notice(cx, attempt, job_master, notice)
             }
             ToTaskExecutor::FreeSlot { allocation, cause } => {
                 self.release_slot(cx, allocation, &cause);

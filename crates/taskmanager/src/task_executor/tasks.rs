@@ -380,7 +380,7 @@ impl TaskExecutor {
     }
 
     /// The job of an attempt that is here.
-    fn job_of(&self, attempt: &ExecutionAttemptId) -> Option<JobId> {
+    pub(super) fn job_of(&self, attempt: &ExecutionAttemptId) -> Option<JobId> {
         let mut jobs = self.jobs.iter();
         jobs.find_map(|(id, job)| job.tasks.contains_key(attempt).then_some(*id))
     }

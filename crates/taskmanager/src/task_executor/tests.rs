@@ -257,6 +257,8 @@ fn submission(
         max_parallelism: MaxParallelism::default_for(2),
         partitions: Vec::new(),
         gates: Vec::new(),
+        checkpointing: None,
+        restore: None,
     };
     let graph = JobGraph {
         name: "job".to_owned(),
@@ -324,6 +326,13 @@ fn show_op(op: &Op) -> String {
             ToJobProcess::Cancel { attempt } => format!("cancel {}", attempt.attempt),
             ToJobProcess::NextSplit { split, .. } => format!("split {split:?}"),
             ToJobProcess::UpdatePartitions { .. } => "update partitions".to_owned(),
+            ToJobProcess::TriggerCheckpoint { barrier, .. } => {
+                format!("trigger {}", barrier.checkpoint)
+            }
+            ToJobProcess::CheckpointCompleted { checkpoint, .. } => {
+                format!("completed {checkpoint}")
+            }
+            ToJobProcess::CheckpointAborted { checkpoint, .. } => format!("aborted {checkpoint}"),
             ToJobProcess::Dismiss => "dismiss".to_owned(),
         },
     }

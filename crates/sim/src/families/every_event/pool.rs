@@ -185,6 +185,8 @@ impl Pool {
             max_parallelism: MaxParallelism::default_for(2),
             partitions: Vec::new(),
             gates: Vec::new(),
+            checkpointing: None,
+            restore: None,
         };
         self.attempts.push(attempt);
         self.descriptors.push(descriptor.clone());

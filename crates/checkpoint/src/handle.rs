@@ -1,0 +1,180 @@
+//! What a completed checkpoint refers to: per operator and subtask its states, per state the parts
+//! of files that make it up.
+//!
+//! A table that was snapshotted incrementally is a chain: a whole part first, then what changed
+//! since. Later parts win.
+
+use millstream_core::checkpoint::CheckpointId;
+use millstream_core::ids::OperatorId;
+use millstream_core::key_group::KeyGroupRange;
+use millstream_core::record::Schema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Everything that one task acknowledges, and everything that it gets back.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskState {
+    /// The states of the chain's operators; those without state are left out.
+    pub operators: BTreeMap<OperatorId, OperatorState>,
+    /// Splits that the attempt had been given when the barrier passed it: the first so many.
+    pub splits: u32,
+    /// The task had done all its work: after a restore it only has to say so.
+    pub finished: bool,
+}
+
+/// The states of one operator in one subtask.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OperatorState {
+    /// Keyed state, by key group.
+    pub tables: Vec<TableState>,
+    /// State of the subtask itself.
+    pub lists: Vec<ListState>,
+}
+
+/// One keyed state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableState {
+    /// Its name within the operator.
+    pub name: String,
+    /// What its rows hold.
+    pub schema: TableSchema,
+    /// The key groups that the parts cover.
+    pub groups: KeyGroupRange,
+    /// The whole first, then the changes; later parts win.
+    pub chain: Vec<FilePart>,
+}
+
+/// What the rows of a table hold: key, namespace, value, one after the other.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableSchema {
+    /// The key.
+    pub key: Schema,
+    /// What divides the values of a key, such as a window; an empty tuple for nothing.
+    pub namespace: Schema,
+    /// The value.
+    pub value: Schema,
+}
+
+/// A list of items that belongs to a subtask and not to a key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListState {
+    /// Its name within the operator.
+    pub name: String,
+    /// What becomes of it when the parallelism changes.
+    pub mode: ListMode,
+    /// What an item is; nothing for bytes that only the operator understands.
+    pub schema: Option<Schema>,
+    /// How many items there are.
+    pub items: u64,
+    /// The items, as one block in order.
+    pub part: FilePart,
+}
+
+/// What becomes of a list when the parallelism changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum ListMode {
+    /// Items are dealt out to the subtasks, each to one.
+    Split,
+    /// Every subtask gets all items of all subtasks.
+    Union,
+    /// All subtasks have the same items; each gets them once.
+    Broadcast,
+}
+
+/// A part of a state file: all blocks that its index names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FilePart {
+    /// Where the bytes are.
+    pub file: StateFile,
+    /// Where the index block is, from the file's begin.
+    pub index_offset: u64,
+    /// Bytes of the index block with its header.
+    pub index_length: u64,
+    /// Rows or items in all blocks, deletions included.
+    pub rows: u64,
+    /// Bytes of all blocks.
+    pub bytes: u64,
+}
+
+/// Where the bytes of a state file are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StateFile {
+    /// Here: a whole state file, small enough to travel with its handle.
+    Inline(Vec<u8>),
+    /// In a file of its own.
+    File(FileName),
+}
+
+/// The name of a state file.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct FileName {
+    /// The directory that [`FileName::path`] is below; nothing: that of the checkpoint's own job, or
+    /// of the savepoint itself, wherever it has been moved.
+    pub root: Option<String>,
+    /// `chk-7/…` for a file of one checkpoint, `shared/…` for one that later ones may refer to.
+    pub path: String,
+    /// The file's length.
+    pub bytes: u64,
+}
+
+impl FileName {
+    /// Later checkpoints may refer to it.
+    pub fn is_shared(&self) -> bool {
+        self.path.starts_with("shared/")
+    }
+}
+
+impl TaskState {
+    /// Every file that is referred to, once per reference.
+    pub fn files(&self) -> impl Iterator<Item = &FileName> {
+        let parts = self.operators.values().flat_map(|operator| {
+            let tables = operator.tables.iter().flat_map(|table| &table.chain);
+            tables.chain(operator.lists.iter().map(|list| &list.part))
+        });
+        parts.filter_map(|part| match &part.file {
+            StateFile::Inline(_) => None,
+            StateFile::File(name) => Some(name),
+        })
+    }
+
+    /// Bytes of all blocks that are referred to.
+    pub fn bytes(&self) -> u64 {
+        let operators = self.operators.values();
+        operators
+            .map(|operator| {
+                let tables = operator.tables.iter().flat_map(|table| &table.chain);
+                let parts = tables.chain(operator.lists.iter().map(|list| &list.part));
+                parts.map(|part| part.bytes).sum::<u64>()
+            })
+            .sum()
+    }
+}
+
+/// What a task begins with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskRestore {
+    /// The checkpoint that the state comes from.
+    pub checkpoint: CheckpointId,
+    /// The task had done all its work.
+    pub finished: bool,
+    /// What each operator of the chain gets: of several subtasks, if the parallelism changed.
+    pub operators: BTreeMap<OperatorId, OperatorRestore>,
+}
+
+/// What one operator of one subtask begins with. Of tables it takes its own key groups only.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OperatorRestore {
+    /// All tables that hold key groups of this subtask.
+    pub tables: Vec<TableState>,
+    /// Which items of which lists.
+    pub lists: Vec<ListShare>,
+}
+
+/// Some items of a list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListShare {
+    /// The list, as a subtask wrote it.
+    pub list: ListState,
+    /// The numbers of the items: from, to.
+    pub items: std::ops::Range<u64>,
+}
