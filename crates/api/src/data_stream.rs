@@ -6,6 +6,7 @@ use crate::stream_graph::{Chaining, NodeBody, NodeId, Ship, StreamEdge, StreamNo
 use millstream_core::error::Location;
 use millstream_core::job_graph::ShipStrategy;
 use millstream_core::{Key, OperatorError, Record};
+use millstream_operator::context::RoutingFunction;
 use millstream_operator::flat_map::{FlatMap, FlatMapWith, Out};
 use millstream_operator::key::{ByRef, ByValue};
 use millstream_operator::map::{Filter, FilterMap, Map, TryMap};
@@ -112,6 +113,7 @@ impl<T: Record> DataStream<T> {
     }
 
     /// Groups the records by a key that is computed.
+    #[track_caller]
     pub fn key_by<K: Key>(
         &self,
         key: impl Fn(&T) -> K + Clone + Send + 'static,
@@ -120,6 +122,7 @@ impl<T: Record> DataStream<T> {
     }
 
     /// Groups the records by a key that they contain.
+    #[track_caller]
     pub fn key_by_ref<K: Key>(
         &self,
         key: impl for<'a> Fn(&'a T) -> &'a K + Clone + Send + 'static,
@@ -178,12 +181,14 @@ impl<T: Record> DataStream<T> {
     }
 
     /// To the first subtask of the next operator.
+    #[track_caller]
     pub fn global(&self) -> DataStream<T> {
         self.partition(ShipStrategy::Global, "global", |_, _| 0)
     }
 
     /// To the subtask that the function chooses: a number below its second argument, which is the
     /// parallelism of the next operator.
+    #[track_caller]
     pub fn partition_custom(
         &self,
         partitioner: impl Fn(&T, u32) -> u32 + Clone + Send + 'static,
@@ -191,17 +196,20 @@ impl<T: Record> DataStream<T> {
         self.partition(ShipStrategy::Custom, "custom", partitioner)
     }
 
+    #[track_caller]
     fn partition(
         &self,
         strategy: ShipStrategy,
         signature: &'static str,
         partitioner: impl Fn(&T, u32) -> u32 + Clone + Send + 'static,
     ) -> DataStream<T> {
+        let function = RoutingFunction { what: "partitioner", declared_at: Location::caller() };
         self.shipped(move || {
             let partitioner = partitioner.clone();
-            Ship::new(strategy, signature, move |_: &RouterContext| -> Box<dyn Router> {
+            let make = move |_: &RouterContext| -> Box<dyn Router> {
                 Box::new(CustomRouter::new(partitioner.clone()))
-            })
+            };
+            Ship::new(strategy, signature, make).calling(function.clone())
         })
     }
 

@@ -6,10 +6,12 @@
 
 use crate::data_stream::DataStream;
 use crate::stream_graph::Ship;
+use millstream_core::error::Location;
 use millstream_core::job_graph::ShipStrategy;
 use millstream_core::{Key, Record};
 use millstream_operator::aggregate::{Fold, Reduce};
 use millstream_operator::combine::{AlreadyHashed, Combine};
+use millstream_operator::context::RoutingFunction;
 use millstream_operator::key::{ByRef, KeySelector, SelectorKeying};
 use millstream_operator::plan::RouterContext;
 use millstream_shuffle::partition::HashRouter;
@@ -23,17 +25,21 @@ pub struct KeyedStream<K, T> {
 }
 
 impl<K: Key, T: Record> KeyedStream<K, T> {
+    #[track_caller]
     pub(crate) fn new(stream: DataStream<T>, selector: Box<dyn KeySelector<K, T>>) -> Self {
         const { assert!(K::CANONICAL, "a key needs one encoding: no floats, no unordered maps") };
         let selector: Rc<dyn KeySelector<K, T>> = selector.into();
         let for_edges = selector.clone();
         let signature = format!("hash {}", K::schema());
+        let function = RoutingFunction { what: "key selector", declared_at: Location::caller() };
         let stream = stream.shipped(move || {
             let selector = for_edges.boxed();
-            Ship::new(ShipStrategy::Hash, signature.clone(), move |edge: &RouterContext| {
-                let keying = Box::new(SelectorKeying::new(selector.boxed()));
-                Box::new(HashRouter::new(keying, edge.consumer_max_parallelism))
-            })
+            let ship =
+                Ship::new(ShipStrategy::Hash, signature.clone(), move |edge: &RouterContext| {
+                    let keying = Box::new(SelectorKeying::new(selector.boxed()));
+                    Box::new(HashRouter::new(keying, edge.consumer_max_parallelism))
+                });
+            ship.calling(function.clone())
         });
         Self { stream, selector }
     }

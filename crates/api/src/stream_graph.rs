@@ -3,7 +3,7 @@
 use millstream_core::error::Location;
 use millstream_core::job_graph::ShipStrategy;
 use millstream_core::{OperatorError, job_graph::SourceSplit};
-use millstream_operator::context::TaskContext;
+use millstream_operator::context::{RoutingFunction, TaskContext};
 use millstream_operator::operator::Operator;
 use millstream_operator::plan::{Factory, RouterContext};
 use millstream_operator::source::AnySource;
@@ -115,6 +115,8 @@ pub struct Ship {
     pub router: Factory<Box<dyn Router>, RouterContext>,
     /// Part of the plan's signature.
     pub signature: String,
+    /// The user's function that the router calls, if it calls one.
+    pub function: Option<RoutingFunction>,
 }
 
 impl Ship {
@@ -125,7 +127,13 @@ impl Ship {
         mut make: impl FnMut(&RouterContext) -> Box<dyn Router> + Send + 'static,
     ) -> Self {
         let router = Factory::new(move |context| Ok(make(context)));
-        Self { strategy, router, signature: signature.into() }
+        Self { strategy, router, signature: signature.into(), function: None }
+    }
+
+    /// The same, through a function of the user's.
+    pub fn calling(mut self, function: RoutingFunction) -> Self {
+        self.function = Some(function);
+        self
     }
 }
 

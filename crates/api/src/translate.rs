@@ -14,8 +14,10 @@ use millstream_core::job_graph::{
     RuntimeMode, ShipStrategy,
 };
 use millstream_core::key_group::{MAX_PARALLELISM_LIMIT, MaxParallelism};
-use millstream_operator::context::OperatorLabel;
-use millstream_operator::plan::{ChainedOperator, Head, Plan, RouterContext, VertexPlan};
+use millstream_operator::context::{OperatorLabel, RoutingLabel};
+use millstream_operator::plan::{
+    ChainedOperator, Head, Plan, PlannedOutput, RouterContext, VertexPlan,
+};
 use millstream_shuffle::partition::RoundRobinRouter;
 use std::collections::BTreeMap;
 
@@ -329,6 +331,7 @@ impl Builder {
             OperatorInfo { id: here.id, name: node.name.clone(), declared_at: node.declared_at };
         if !chained {
             self.begin_vertex(here);
+            self.add_edges(node.inputs, &label, settled, here.vertex);
         }
         let (job_vertex, plan) =
             (&mut self.job_vertices[here.vertex], &mut self.vertex_plans[here.vertex]);
@@ -354,9 +357,6 @@ impl Builder {
                 plan.operators.push(ChainedOperator { label, factory });
             }
         }
-        if !chained {
-            self.add_edges(node.inputs, settled, here.vertex);
-        }
         Ok(())
     }
 
@@ -380,7 +380,13 @@ impl Builder {
         });
     }
 
-    fn add_edges(&mut self, inputs: Vec<StreamEdge>, settled: &[Settled], target: usize) {
+    fn add_edges(
+        &mut self,
+        inputs: Vec<StreamEdge>,
+        consumer: &OperatorLabel,
+        settled: &[Settled],
+        target: usize,
+    ) {
         for (at, edge) in inputs.into_iter().enumerate() {
             let source = settled[edge.from.0].vertex;
             let (from, to) = (self.job_vertices[source].id, self.job_vertices[target].id);
@@ -392,7 +398,9 @@ impl Builder {
                 ship: ship.strategy,
                 exchange: ExchangeMode::Pipelined,
             });
-            self.vertex_plans[source].outputs.push(ship.router);
+            let label = |function| RoutingLabel { operator: consumer.clone(), function };
+            let output = PlannedOutput { label: ship.function.map(label), router: ship.router };
+            self.vertex_plans[source].outputs.push(output);
         }
     }
 }

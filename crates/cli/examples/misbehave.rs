@@ -2,7 +2,8 @@
 //!
 //! - `count`: counts numbers per key and writes the final counts to `--output`;
 //! - `forever`: runs until it is cancelled;
-//! - `panic-in-main`, `panic-in-map`, `panic-in-source`, `error-in-map`: fail there;
+//! - `panic-in-main`, `panic-in-map`, `panic-in-key`, `panic-in-partitioner`, `panic-in-source`,
+//!   `error-in-map`: fail there;
 //! - `abort-in-map`: ends the whole job process;
 //! - `stuck`: never comes back from a map;
 //! - `other-edge`, `other-type`, `environment`: plans that differ where `IN_JOB_PROCESS` says that
@@ -28,6 +29,21 @@ fn main() -> Result<()> {
             env.source("numbers", numbers).sink("nowhere", sink::blackhole());
         }
         "panic-in-map" => mapped(&env, |n| if n == 7 { panic!("seven") } else { Ok(n) }),
+        "panic-in-key" => {
+            env.source("numbers", source::generator(None, |n| n).rate(1000))
+                .key_by(|n| if *n == 7 { panic!("no key for seven") } else { n % 3 })
+                .count()
+                .name("keyed")
+                .sink("nowhere", sink::blackhole());
+        }
+        "panic-in-partitioner" => {
+            env.source("numbers", source::generator(None, |n| n).rate(1000))
+                .partition_custom(|n, _| if *n == 7 { panic!("nowhere for seven") } else { 0 })
+                .map(|n| n)
+                .name("mapped")
+                .set_parallelism(2)
+                .sink("nowhere", sink::blackhole());
+        }
         "error-in-map" => {
             mapped(&env, |n| if n == 7 { Err("seven is refused".into()) } else { Ok(n) });
         }

@@ -41,6 +41,25 @@ pub struct OperatorLabel {
     pub declared_at: Location,
 }
 
+/// A user's function that routes records to an operator: told with every failure of it. It runs in
+/// the task before the operator.
+#[derive(Clone, Debug)]
+pub struct RoutingLabel {
+    /// The operator that the records are for.
+    pub operator: OperatorLabel,
+    /// What the function is and where it was declared.
+    pub function: RoutingFunction,
+}
+
+/// A user's function that chooses where records go.
+#[derive(Clone, Debug)]
+pub struct RoutingFunction {
+    /// What it is, for people: a key selector, a partitioner.
+    pub what: &'static str,
+    /// The line.
+    pub declared_at: Location,
+}
+
 impl TaskContext {
     /// A task alone, for tests and harnesses.
     pub fn alone() -> Self {

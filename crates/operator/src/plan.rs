@@ -3,7 +3,7 @@
 //! Made by the API in every process that runs the program; only the graph travels. Factories are
 //! called on the slot thread of the task, so what they make need not be `Send`.
 
-use crate::context::{OperatorLabel, TaskContext};
+use crate::context::{OperatorLabel, RoutingLabel, TaskContext};
 use crate::operator::Operator;
 use crate::source::AnySource;
 use millstream_core::OperatorError;
@@ -29,7 +29,7 @@ pub struct VertexPlan {
     /// The chain after the head, in order.
     pub operators: Vec<ChainedOperator>,
     /// How records leave: one per outgoing edge, in the order of the graph's edges.
-    pub outputs: Vec<Factory<Box<dyn Router>, RouterContext>>,
+    pub outputs: Vec<PlannedOutput>,
     /// Empty batches of what leaves the chain.
     pub output_type: BatchPrototype,
 }
@@ -48,6 +48,14 @@ pub struct ChainedOperator {
     pub label: OperatorLabel,
     /// Makes the operator.
     pub factory: Factory<Box<dyn Operator>>,
+}
+
+/// How records leave a task along one edge.
+pub struct PlannedOutput {
+    /// Told with failures of the user's function that routes, if there is one.
+    pub label: Option<RoutingLabel>,
+    /// Makes the router.
+    pub router: Factory<Box<dyn Router>, RouterContext>,
 }
 
 /// What a router knows of its edge.

@@ -5,7 +5,7 @@
 
 use millstream_core::OperatorError;
 use millstream_core::hash::xxh3_64;
-use millstream_operator::context::OperatorLabel;
+use millstream_operator::context::{OperatorLabel, RoutingLabel};
 use millstream_rpc::protocol::job_master::{TaskFailure, TaskFailureKind};
 use millstream_shuffle::gate::PartitionUnavailable;
 use std::any::Any;
@@ -83,6 +83,24 @@ pub fn guard<R>(
     catch(|| call().map_err(unlabelled)).map_err(|error| match error {
         TaskError::Operator { label: None, error } => {
             TaskError::Operator { label: Some(label.clone()), error }
+        }
+        other => other,
+    })
+}
+
+/// Runs code that routes records. Failures of a user's function carry the label of the operator that
+/// the records are for, and say which function it was.
+pub fn guard_routing<R>(
+    label: Option<&RoutingLabel>,
+    call: impl FnOnce() -> Result<R, OperatorError>,
+) -> Result<R, TaskError> {
+    let Some(RoutingLabel { operator, function }) = label else {
+        return call().map_err(|error| TaskError::Operator { label: None, error });
+    };
+    guard(operator, call).map_err(|error| match error {
+        TaskError::Operator { label, error } => {
+            let place = format!("{} declared at {}", function.what, function.declared_at);
+            TaskError::Operator { label, error: error.context(place) }
         }
         other => other,
     })

@@ -1,7 +1,7 @@
 //! Deploys, cancels and reports: what a task executor speaks to, whether in a process of its own
 //! or, in embedded mode, by a call.
 
-use crate::failure::TaskError;
+use crate::failure::{TaskError, guard, guard_routing};
 use crate::slot::{Deployment, Slot, SlotMail};
 use crate::stream_task::{Chain, Head, Outputs, StreamTask};
 use millstream_core::OperatorError;
@@ -185,7 +185,7 @@ impl Shared {
         let head = self.head(vertex, &descriptor, &context)?;
         let mut operators = Vec::new();
         for chained in &vertex.operators {
-            let made = crate::failure::guard(&chained.label, || chained.factory.make(&context))?;
+            let made = guard(&chained.label, || chained.factory.make(&context))?;
             operators.push((chained.label.clone(), made));
         }
         let input = match &head {
@@ -220,8 +220,8 @@ impl Shared {
         if vertex.outputs.len() != descriptor.partitions.len() {
             return Err(mismatch("outputs", vertex.outputs.len(), descriptor.partitions.len()));
         }
-        let mut writers = Vec::new();
-        for (partition, router) in descriptor.partitions.iter().zip(&vertex.outputs) {
+        let mut outputs = Vec::new();
+        for (partition, planned) in descriptor.partitions.iter().zip(&vertex.outputs) {
             let queues = (0..partition.subpartitions)
                 .map(|_| Arc::new(Subpartition::new(context.wake.clone())));
             let shared = ResultPartition {
@@ -231,10 +231,11 @@ impl Shared {
             };
             let consumer_max_parallelism = partition.consumer_max_parallelism;
             let edge = RouterContext { task: context.clone(), consumer_max_parallelism };
-            let router = router.make(&edge).map_err(unlabelled)?;
-            writers.push(PartitionWriter::new(Arc::new(shared), router));
+            let label = planned.label.clone();
+            let router = guard_routing(label.as_ref(), || planned.router.make(&edge))?;
+            outputs.push((label, PartitionWriter::new(Arc::new(shared), router)));
         }
-        Ok(Outputs::new(writers, self.registry.clone()))
+        Ok(Outputs::new(outputs, self.registry.clone()))
     }
 
     fn head(
@@ -245,7 +246,7 @@ impl Shared {
     ) -> Result<Head, TaskError> {
         match &vertex.head {
             plan::Head::Source(label, factory) => {
-                let source = crate::failure::guard(label, || factory.make(context))?;
+                let source = guard(label, || factory.make(context))?;
                 Ok(Head::source(label.clone(), source))
             }
             plan::Head::Exchange(prototype) => {

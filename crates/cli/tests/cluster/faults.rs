@@ -20,6 +20,8 @@ fn failures_of_user_code_name_the_operator_its_line_and_the_cause() {
         ("panic-in-map", "`mapped`", "panic: seven"),
         ("error-in-map", "`mapped`", "seven is refused"),
         ("panic-in-source", "`numbers`", "panic: in the source"),
+        ("panic-in-key", "`keyed`", "panic: no key for seven"),
+        ("panic-in-partitioner", "`mapped`", "panic: nowhere for seven"),
     ] {
         let failure = cluster.failure_of(&cluster.submit(how, &none));
         for part in [operator, cause, "examples/misbehave.rs:"] {

@@ -125,7 +125,7 @@ impl StreamTask {
     /// Moves one batch one stage further, or does what the phase asks for when there is none.
     fn make_move(&mut self, now: Instant) -> Result<Step, TaskError> {
         if self.chain.has_output() {
-            return Ok(self.write(now));
+            return self.write(now);
         }
         if self.chain.advance()? {
             return Ok(Step::Progress);
@@ -140,15 +140,15 @@ impl StreamTask {
         }
     }
 
-    fn write(&mut self, now: Instant) -> Step {
+    fn write(&mut self, now: Instant) -> Result<Step, TaskError> {
         if !self.outputs.has_room() {
-            return Step::NeedOutput;
+            return Ok(Step::NeedOutput);
         }
-        self.outputs.write(self.chain.output());
+        self.outputs.write(self.chain.output())?;
         if self.open_since.is_none() && self.outputs.has_open() {
             self.open_since = Some(now);
         }
-        Step::Progress
+        Ok(Step::Progress)
     }
 
     fn poll_head(&mut self, now: Instant) -> Result<Step, TaskError> {

@@ -1,7 +1,8 @@
 //! Where a task's records go: one partition per outgoing edge, each gets all of them.
 
-use crate::failure::TaskError;
+use crate::failure::{TaskError, guard_routing};
 use millstream_core::OperatorError;
+use millstream_operator::context::RoutingLabel;
 use millstream_shuffle::batch::BoxBatch;
 use millstream_shuffle::partition::PartitionWriter;
 use millstream_shuffle::registry::PartitionRegistry;
@@ -9,6 +10,8 @@ use millstream_shuffle::registry::PartitionRegistry;
 /// The partitions of one task.
 pub struct Outputs {
     writers: Vec<PartitionWriter>,
+    /// Told with failures of the users' functions that route: one per writer.
+    labels: Vec<Option<RoutingLabel>>,
     /// Where consumers find them; forgotten when the task ends without its work done.
     registry: PartitionRegistry,
     ended: bool,
@@ -16,11 +19,15 @@ pub struct Outputs {
 
 impl Outputs {
     /// Makes the partitions known to their consumers.
-    pub fn new(writers: Vec<PartitionWriter>, registry: PartitionRegistry) -> Self {
+    pub fn new(
+        outputs: Vec<(Option<RoutingLabel>, PartitionWriter)>,
+        registry: PartitionRegistry,
+    ) -> Self {
+        let (labels, writers): (Vec<_>, Vec<PartitionWriter>) = outputs.into_iter().unzip();
         for writer in &writers {
             registry.register(writer.shared().clone());
         }
-        Self { writers, registry, ended: false }
+        Self { writers, labels, registry, ended: false }
     }
 
     /// Whether every queue of every partition takes one more batch.
@@ -30,14 +37,23 @@ impl Outputs {
     }
 
     /// Gives the batch to every partition and leaves it empty.
-    pub(super) fn write(&mut self, batch: &mut BoxBatch) {
-        let Some((last, others)) = self.writers.split_last_mut() else {
-            return batch.clear();
+    pub(super) fn write(&mut self, batch: &mut BoxBatch) -> Result<(), TaskError> {
+        let mut outputs = self.writers.iter_mut().zip(&self.labels);
+        let Some((last, label)) = outputs.next_back() else {
+            batch.clear();
+            return Ok(());
         };
-        for writer in others {
-            writer.write(&mut batch.duplicate());
+        for (writer, label) in outputs {
+            let mut copy = batch.duplicate();
+            guard_routing(label.as_ref(), || {
+                writer.write(&mut copy);
+                Ok(())
+            })?;
         }
-        last.write(batch);
+        guard_routing(label.as_ref(), || {
+            last.write(batch);
+            Ok(())
+        })
     }
 
     pub(super) fn has_open(&self) -> bool {

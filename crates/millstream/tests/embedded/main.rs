@@ -1,0 +1,3 @@
+//! Jobs that run embedded: what their users are told.
+
+mod failures;
