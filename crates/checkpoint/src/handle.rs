@@ -100,7 +100,7 @@ pub struct FilePart {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StateFile {
     /// Here: a whole state file, small enough to travel with its handle.
-    Inline(Vec<u8>),
+    Inline(#[serde(with = "inline")] Vec<u8>),
     /// In a file of its own.
     File(FileName),
 }
@@ -147,6 +147,25 @@ impl TaskState {
                 parts.map(|part| part.bytes).sum::<u64>()
             })
             .sum()
+    }
+}
+
+/// Bytes in text are hexadecimal digits: a list of numbers would be twice as long.
+mod inline {
+    use crate::hex;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &Vec<u8>, s: S) -> Result<S::Ok, S::Error> {
+        if s.is_human_readable() { hex::encode(bytes).serialize(s) } else { bytes.serialize(s) }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<u8>, D::Error> {
+        if d.is_human_readable() {
+            let text = String::deserialize(d)?;
+            hex::decode(&text).map_err(serde::de::Error::custom)
+        } else {
+            Vec::deserialize(d)
+        }
     }
 }
 

@@ -1,12 +1,19 @@
 //! Checkpoints, the half that decides and describes: it opens no file and knows no clock.
 //!
 //! In reading order:
+//! - [`config`]: how a job takes checkpoints, and what it goes on from;
 //! - [`handle`]: what a completed checkpoint refers to, down to the block of a file;
+//! - [`metadata`]: the file that makes a checkpoint complete;
 //! - [`storage`]: where state files live; implemented by those who may touch disks and networks;
 //! - [`state_file`]: what is in a state file: blocks with length and checksum, and their index;
-//! - [`snapshot`]: what an operator hands over when a barrier passes, and what it gets back.
+//! - [`snapshot`]: what an operator hands over when a barrier passes, and what it gets back;
+//! - [`alignment`]: when a task takes its part.
 
+pub mod alignment;
+pub mod config;
 pub mod handle;
+mod hex;
+pub mod metadata;
 pub mod snapshot;
 pub mod state_file;
 pub mod storage;

@@ -92,6 +92,42 @@ options! {
     UPLOAD_MAX: u64 = "rest.server.max-content-length", "1g", value::bytes;
     /// How often a dashboard should refresh.
     WEB_REFRESH: u64 = "web.refresh-interval", "3 s", value::millis;
+    /// How often a checkpoint is taken; 0: never by itself.
+    CHECKPOINT_INTERVAL: u64 = "execution.checkpointing.interval", "10 s", value::millis;
+    /// Whether checkpoints are taken at all.
+    CHECKPOINTING: bool = "execution.checkpointing.enabled", "true", value::boolean;
+    /// How long a checkpoint may take before it is given up.
+    CHECKPOINT_TIMEOUT: u64 = "execution.checkpointing.timeout", "10 min", value::millis;
+    /// How long tasks are left alone between the end of a checkpoint and the begin of the next.
+    CHECKPOINT_MIN_PAUSE: u64 = "execution.checkpointing.min-pause", "0 ms", value::millis;
+    /// How many checkpoints may be taken at the same time.
+    CHECKPOINTS_CONCURRENT: u32 = "execution.checkpointing.max-concurrent-checkpoints", "1", value::count;
+    /// How many checkpoints in a row may fail before the job starts over from the last good one.
+    CHECKPOINT_FAILURES: u32 = "execution.checkpointing.tolerable-failed-checkpoints", "0", value::number;
+    /// What becomes of checkpoints when the job ends: `NO_EXTERNALIZED_CHECKPOINTS`, `DELETE_ON_CANCELLATION` (kept if the job fails) or `RETAIN_ON_CANCELLATION` (also if it is cancelled).
+    CHECKPOINT_RETENTION: String = "execution.checkpointing.externalized-checkpoint-retention", "NO_EXTERNALIZED_CHECKPOINTS", value::text;
+    /// How many completed checkpoints are kept while the job runs.
+    CHECKPOINTS_RETAINED: u32 = "execution.checkpointing.num-retained" or "state.checkpoints.num-retained", "1", value::count;
+    /// The directory below which each job keeps its checkpoints: a path or `s3://...`; empty: one of the process's own.
+    CHECKPOINT_DIR: String = "execution.checkpointing.dir" or "state.checkpoints.dir", "", value::text;
+    /// The directory of savepoints for which none is named.
+    SAVEPOINT_DIR: String = "execution.checkpointing.savepoint-dir" or "state.savepoints.dir", "", value::text;
+    /// What a restored job guarantees: `EXACTLY_ONCE`, or `AT_LEAST_ONCE`, where no channel ever waits for another.
+    CHECKPOINT_MODE: String = "execution.checkpointing.mode", "EXACTLY_ONCE", value::text;
+    /// Whether barriers overtake data.
+    UNALIGNED: bool = "execution.checkpointing.unaligned.enabled" or "execution.checkpointing.unaligned", "false", value::boolean;
+    /// How long an unaligned checkpoint tries to be an aligned one first.
+    ALIGNED_TIMEOUT: u64 = "execution.checkpointing.aligned-checkpoint-timeout", "0 ms", value::millis;
+    /// Whether checkpoints may refer to files of earlier ones and write only what has changed.
+    INCREMENTAL: bool = "execution.checkpointing.incremental" or "state.backend.incremental", "false", value::boolean;
+    /// State of less than this travels inside the checkpoint's metadata.
+    INLINE_STATE_MAX: u64 = "execution.checkpointing.data-inline-threshold" or "state.storage.fs.memory-threshold", "20kb", value::bytes;
+    /// The checkpoint or savepoint that a job goes on from: its directory, or the `_metadata` in it; empty: none.
+    RECOVERY_PATH: String = "execution.state-recovery.path" or "execution.savepoint.path", "", value::text;
+    /// Whether state of operators that the job does not have any more is left behind in silence.
+    RECOVERY_IGNORE_UNCLAIMED: bool = "execution.state-recovery.ignore-unclaimed-state" or "execution.savepoint.ignore-unclaimed-state", "false", value::boolean;
+    /// Who owns what a job goes on from: `NO_CLAIM` (its owner; it is never deleted) or `CLAIM` (the job; it is deleted like a checkpoint of its own).
+    RECOVERY_CLAIM_MODE: String = "execution.state-recovery.claim-mode" or "execution.savepoint-restore-mode", "NO_CLAIM", value::text;
     /// How long a cancelled task may take before its job process is killed.
     CANCELLATION_TIMEOUT: u64 = "task.cancellation.timeout", "3 min", value::millis;
     /// Listen beyond loopback without TLS and authentication. Only for networks that nobody else can reach.

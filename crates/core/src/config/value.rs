@@ -52,6 +52,11 @@ pub fn count(text: &str) -> Result<u32, String> {
     number.ok_or_else(|| "expected a number above 0".to_owned())
 }
 
+/// A number.
+pub fn number(text: &str) -> Result<u32, String> {
+    text.trim().parse().map_err(|_| "expected a whole number, 0 or more".to_owned())
+}
+
 /// A number; -1 means none.
 pub fn limit(text: &str) -> Result<Option<u32>, String> {
     match text.trim() {
