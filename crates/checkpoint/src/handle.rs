@@ -66,7 +66,7 @@ pub struct ListState {
     pub schema: Option<Schema>,
     /// How many items there are.
     pub items: u64,
-    /// The items, as one block in order.
+    /// The items, in order.
     pub part: FilePart,
 }
 
@@ -92,7 +92,7 @@ pub struct FilePart {
     pub index_length: u64,
     /// Rows or items in all blocks, deletions included.
     pub rows: u64,
-    /// Bytes of all blocks.
+    /// Bytes of all blocks but the index.
     pub bytes: u64,
 }
 

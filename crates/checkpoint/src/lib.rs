@@ -7,7 +7,8 @@
 //! - [`storage`]: where state files live; implemented by those who may touch disks and networks;
 //! - [`state_file`]: what is in a state file: blocks with length and checksum, and their index;
 //! - [`snapshot`]: what an operator hands over when a barrier passes, and what it gets back;
-//! - [`alignment`]: when a task takes its part.
+//! - [`alignment`]: when a task takes its part;
+//! - [`testing`]: a storage in memory.
 
 pub mod alignment;
 pub mod config;
@@ -17,3 +18,4 @@ pub mod metadata;
 pub mod snapshot;
 pub mod state_file;
 pub mod storage;
+pub mod testing;

@@ -5,7 +5,7 @@
 //! tables write their rows, by key group, into a state file.
 
 use crate::handle::{ListMode, TableSchema};
-use crate::state_file::{Block, Corrupt};
+use crate::state_file::{Block, ReadError};
 use crate::storage::StorageError;
 use millstream_core::key_group::{KeyGroup, KeyGroupRange};
 use millstream_core::record::Schema;
@@ -94,9 +94,9 @@ pub struct RestoredTable {
 }
 
 /// Gives blocks of a table, of one subtask's key groups.
-pub trait BlockSource {
+pub trait BlockSource: Send {
     /// The next block; nothing: that was all.
-    fn next(&mut self) -> Result<Option<Block>, Corrupt>;
+    fn next(&mut self) -> Result<Option<Block>, ReadError>;
 
     /// The key groups of the subtask.
     fn groups(&self) -> &KeyGroupRange;

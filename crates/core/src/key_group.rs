@@ -37,6 +37,11 @@ impl MaxParallelism {
 pub struct KeyGroup(u16);
 
 impl KeyGroup {
+    /// The group with this number, if one can have it.
+    pub fn new(index: u32) -> Option<Self> {
+        (index < MAX_PARALLELISM_LIMIT).then_some(Self(index as u16))
+    }
+
     /// The group of a key with this hash.
     #[inline]
     pub fn of_hash(hash: u64, max: MaxParallelism) -> Self {
