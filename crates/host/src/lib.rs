@@ -1,4 +1,4 @@
-//! What the operating system gives: child processes, directories, blob files, signals.
+//! What the operating system gives: child processes, directories, blob and state files, signals.
 //!
 //! No async runtime in here: threads with names, callbacks and channels. The shell above wraps them.
 //! Nothing in here decides anything about jobs either; that is `taskmanager` and `jobmanager`.
@@ -8,6 +8,7 @@
 //! - [`descriptor`]: hands an accepted connection to another process;
 //! - [`artefact`]: looks at a user's program before anybody starts it;
 //! - [`blob`]: files named by their content: store, server, client, cache;
+//! - [`storage`]: where checkpoints keep their files;
 //! - [`directories`]: where files live, and who sweeps up;
 //! - [`log_file`], [`pid_file`], [`signals`], [`memory`], [`process`]: small tools.
 //!
@@ -39,5 +40,6 @@ pub mod process;
 #[cfg(test)]
 mod scratch;
 pub mod signals;
+pub mod storage;
 
 pub use error_kind::ErrorKind;

@@ -1,0 +1,38 @@
+//! State files on this machine's file systems: what checkpoints and savepoints are written to.
+//!
+//! In reading order:
+//! - [`open`](fn@open): the storage that a user's path or URI names;
+//! - [`local`](fn@local): a local directory, or one that is mounted on every machine;
+//! - `output`: a file that is being written;
+//! - `directories`: directories that survive a power cut;
+//! - `path`: which paths there can be.
+
+mod directories;
+mod local;
+mod open;
+mod output;
+mod path;
+#[cfg(test)]
+mod tests;
+
+pub use local::local;
+pub use open::open;
+
+use millstream_checkpoint::storage::StorageError;
+use std::fmt;
+use std::path::Path;
+
+/// The answer to something that had no effect.
+fn refused(attempt: &str, path: impl AsRef<Path>, cause: impl fmt::Display) -> StorageError {
+    StorageError {
+        attempt: attempt.to_owned(),
+        path: path.as_ref().display().to_string(),
+        cause: cause.to_string(),
+        unknown: false,
+    }
+}
+
+/// The answer to something that may have had its effect.
+fn unknown(attempt: &str, path: impl AsRef<Path>, cause: impl fmt::Display) -> StorageError {
+    StorageError { unknown: true, ..refused(attempt, path, cause) }
+}
