@@ -8,12 +8,14 @@
 //! - [`state_file`]: what is in a state file: blocks with length and checksum, and their index;
 //! - [`snapshot`]: what an operator hands over when a barrier passes, and what it gets back;
 //! - [`alignment`]: when a task takes its part;
+//! - [`inspect`]: rows of state for people;
 //! - [`testing`]: a storage in memory.
 
 pub mod alignment;
 pub mod config;
 pub mod handle;
 mod hex;
+pub mod inspect;
 pub mod metadata;
 pub mod snapshot;
 pub mod state_file;

@@ -25,6 +25,12 @@ pub(crate) enum Verb {
     Cancel(JobArguments),
     /// Show what a job's processes wrote
     Logs(JobArguments),
+    /// Look into a checkpoint or savepoint
+    State {
+        /// What to see of it.
+        #[command(subcommand)]
+        action: StateAction,
+    },
     /// Start, stop or look at a cluster on this machine
     Cluster(ClusterArguments),
     /// Run a JobManager in the foreground
@@ -105,6 +111,34 @@ pub(crate) struct InfoArguments {
     /// The program's arguments
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub arguments: Vec<String>,
+}
+
+/// What to see of a checkpoint or savepoint.
+#[derive(Debug, Subcommand)]
+pub(crate) enum StateAction {
+    /// List its operators and their states: types, rows, bytes
+    Ls {
+        /// The directory of a checkpoint or savepoint
+        path: PathBuf,
+    },
+    /// Show the rows of one state as JSON lines
+    Show(StateShowArguments),
+}
+
+/// `millstream state show`.
+#[derive(Debug, Args)]
+pub(crate) struct StateShowArguments {
+    /// The directory of a checkpoint or savepoint
+    pub path: PathBuf,
+    /// An operator's name or id
+    #[arg(short = 'o', long)]
+    pub operator: String,
+    /// The state's name
+    #[arg(short = 's', long)]
+    pub state: String,
+    /// At most so many rows
+    #[arg(short = 'n', long, default_value_t = u64::MAX, hide_default_value = true)]
+    pub limit: u64,
 }
 
 /// `millstream cluster`.

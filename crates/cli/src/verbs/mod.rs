@@ -4,6 +4,7 @@ mod cluster;
 mod jobs;
 mod processes;
 mod run;
+mod state;
 
 use crate::arguments::{Arguments, Verb};
 use crate::demo;
@@ -18,6 +19,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
         Verb::Info(arguments) => jobs::info(&arguments),
         Verb::Cancel(arguments) => jobs::cancel(&arguments),
         Verb::Logs(arguments) => jobs::logs(&arguments),
+        Verb::State { action } => state::state(&action),
         Verb::Cluster(arguments) => cluster::cluster(&arguments.action),
         Verb::Jobmanager(arguments) => processes::job_manager(&arguments),
         Verb::Taskmanager(arguments) => processes::task_manager(&arguments),
