@@ -12,7 +12,8 @@
 //!   started when the present one has ended: a killed child is never used again.
 //! - The end of an incarnation, however it comes, is one [`Action::Lost`]: its owner fails all
 //!   attempts that belong to it, at once and with the same words.
-//! - Without slots of its job the child lingers, then it is dismissed.
+//! - Without slots of its job the child lingers, then it is dismissed; at once when the job has ended
+//!   for good, for nothing can come back to it.
 //!
 //! The attempts themselves are not in here; they are the [`job_table`](crate::job_table)'s.
 
@@ -113,6 +114,8 @@ pub struct Child {
     queue: Vec<ToJobProcess>,
     /// No slot of the job is here: the linger timer runs, or will once the child is up.
     idle: bool,
+    /// The job has ended for good: there is nothing to linger for.
+    retired: bool,
     /// The process's number on its machine, for messages.
     pid: Option<u32>,
     /// The present incarnation is being killed because its link broke, maybe because it was dying.
@@ -140,6 +143,7 @@ impl Child {
             information: None,
             queue: Vec::new(),
             idle: false,
+            retired: false,
             pid: None,
             link_is_lost: false,
         }
@@ -221,7 +225,9 @@ impl Child {
     /// No slot of the job is left: the child lingers.
     pub fn become_idle(&mut self, now: Mono, out: &mut Vec<Action>) {
         self.idle = true;
-        if matches!(self.state, State::Starting | State::Linked | State::Ready) {
+        if self.retired && !mutant::on("linger_after_the_end") {
+            self.leave(now, out);
+        } else if self.is_up() {
             let linger = self.timer(ChildTimerKind::Linger);
             out.push(Action::SetTimer(linger, now + self.config.linger_ms));
         }
@@ -229,9 +235,18 @@ impl Child {
 
     /// A slot of the job is here again.
     pub fn become_busy(&mut self, out: &mut Vec<Action>) {
+        self.retired = false;
         if self.idle {
             self.idle = false;
             out.push(Action::ClearTimer(self.timer(ChildTimerKind::Linger)));
+        }
+    }
+
+    /// The job has ended for good: the child goes as soon as no slot of the job is left.
+    pub fn retire(&mut self, now: Mono, out: &mut Vec<Action>) {
+        self.retired = true;
+        if self.idle && !mutant::on("linger_after_the_end") {
+            self.leave(now, out);
         }
     }
 
@@ -341,10 +356,7 @@ impl Child {
                 let failure = process_failure(TaskFailureKind::Recoverable, "slow start", message);
                 self.kill(failure, now, out);
             }
-            (ChildTimerKind::Linger, State::Ready) if self.idle => self.dismiss(now, out),
-            (ChildTimerKind::Linger, State::Starting | State::Linked) if self.idle => {
-                self.kill(nobody_waits("it was no longer needed"), now, out);
-            }
+            (ChildTimerKind::Linger, _) if self.idle => self.leave(now, out),
             (ChildTimerKind::Dismiss, State::Dismissed) => {
                 self.kill(nobody_waits("it did not end when dismissed"), now, out);
             }
@@ -385,6 +397,25 @@ impl Child {
             !self.is_absent() || self.queue.is_empty(),
             "somebody waits for a child that nobody starts"
         );
+        assert!(
+            !(self.retired && self.idle && self.is_up()),
+            "a child lingers although its job has ended for good"
+        );
+    }
+
+    fn is_up(&self) -> bool {
+        matches!(self.state, State::Starting | State::Linked | State::Ready)
+    }
+
+    /// It is no longer needed: dismissed, or killed if it is not there yet to hear it.
+    fn leave(&mut self, now: Mono, out: &mut Vec<Action>) {
+        match self.state {
+            State::Ready => self.dismiss(now, out),
+            State::Starting | State::Linked => {
+                self.kill(nobody_waits("it was no longer needed"), now, out);
+            }
+            _ => (), // It is gone or going.
+        }
     }
 
     fn start(&mut self, now: Mono, out: &mut Vec<Action>) {

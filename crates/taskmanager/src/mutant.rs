@@ -3,7 +3,7 @@
 //! Without the feature `mutants` the question is a constant `false` and costs nothing.
 
 /// Every mutant of this crate.
-pub const ALL: [&str; 9] = [
+pub const ALL: [&str; 10] = [
     "skip_resource_manager_id_check",
     "stale_slot_ticket_acts",
     "slot_occupied_overwritten",
@@ -13,6 +13,7 @@ pub const ALL: [&str; 9] = [
     "leak_slot_when_tasks_end",
     "job_master_id_not_checked",
     "blind_split_retry",
+    "linger_after_the_end",
 ];
 
 /// Whether the planted bug of this name is active.

@@ -10,7 +10,6 @@ use millstream_rpc::machine::Effect;
 use millstream_rpc::protocol::Message;
 use millstream_rpc::protocol::dispatcher::ToDispatcher;
 use millstream_rpc::protocol::resource_manager::ToResourceManager;
-use millstream_rpc::protocol::task_executor::ToTaskExecutor;
 
 impl JobMaster {
     pub(super) fn start(&mut self, cx: &mut Context<'_>) {
@@ -122,20 +121,12 @@ impl JobMaster {
         }
     }
 
-    /// Workers keep the slots of a suspended job for a while, for its next master. Nobody waits
-    /// for their answers any more, so they are told, not asked.
+    /// Workers are told how the job stands. They keep the slots of a suspended job for a while, for
+    /// its next master, and free those of one that has ended for good.
     fn leave_workers(&mut self, cx: &mut Context<'_>) {
         let status = self.life.status();
         assert!(is_over(status), "a job that is {status} does not leave its workers");
         let cause = format!("job {} is {status}", self.job);
-        if status.is_globally_terminal() {
-            for (allocation, slot) in self.pool.iter() {
-                if let Some(worker) = self.workers.get(&slot.resource) {
-                    let message = ToTaskExecutor::FreeSlot { allocation, cause: cause.clone() };
-                    tell(cx, &worker.address, None, Message::TaskExecutor(message));
-                }
-            }
-        }
         let all: Vec<ResourceId> = self.workers.by_id.keys().cloned().collect();
         for resource in all {
             self.disconnect_worker(cx, &resource, &cause);

@@ -171,6 +171,7 @@ impl JobMaster {
             let message = ToTaskExecutor::DisconnectJobMaster {
                 job: self.job,
                 job_master: self.fence.token(),
+                status: self.life.status(),
                 cause: cause.to_owned(),
             };
             tell(cx, &worker.address, None, Message::TaskExecutor(message));

@@ -6,6 +6,7 @@ use super::deployment::{InputChannelDescriptor, TaskDeploymentDescriptor};
 use super::resource::{ResourceProfile, SlotId};
 use millstream_core::checkpoint::{Barrier, CheckpointId};
 use millstream_core::ids::{AllocationId, ExecutionAttemptId, FencingToken, JobId};
+use millstream_core::status::JobStatus;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -116,12 +117,15 @@ pub enum ToTaskExecutor {
         /// Slots that the job master believes to have here.
         allocations: BTreeSet<AllocationId>,
     },
-    /// Tell: the job master has closed its side.
+    /// Tell: the job master has closed its side. If the job has ended for good, its slots are free
+    /// and its process is no longer needed; else they wait for its next master.
     DisconnectJobMaster {
         /// The job.
         job: JobId,
         /// The job master's token.
         job_master: FencingToken,
+        /// How the job stands.
+        status: JobStatus,
         /// Why.
         cause: String,
     },

@@ -77,6 +77,7 @@ fn check(steps: &str, expected: &[&str]) {
         let out_ref = &mut out;
         match step {
             "idle" => child.become_idle(now, out_ref),
+            "retire" => child.retire(now, out_ref),
             "busy" => child.become_busy(out_ref),
             "no start" => {
                 let failure = StartFailure { message: "no such file".to_owned(), permanent: true };
@@ -185,6 +186,17 @@ fn an_idle_child_lingers_and_is_dismissed() {
             "dismiss 1",
             "lost 1: job process 1 (pid 99) ended with exit code 3",
         ],
+    );
+}
+
+#[test]
+fn the_child_of_a_job_that_has_ended_for_good_goes_with_its_last_slot() {
+    let dismissed = ["start 1", "be 1", "deploy 0 to 1", "dismiss 1"];
+    check("deploy 0, hello, ready, retire, idle", &dismissed);
+    check("deploy 0, hello, ready, idle, retire", &dismissed);
+    check(
+        "deploy 0, hello, withdraw 0, idle, retire",
+        &["start 1", "be 1", "withdrawn: true", "kill 1"],
     );
 }
 

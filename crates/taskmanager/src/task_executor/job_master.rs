@@ -258,6 +258,19 @@ impl TaskExecutor {
         }
     }
 
+    /// The job has ended for good: its master is gone and nobody comes after it. Its slots are free,
+    /// its process is not kept for a restart.
+    pub(super) fn retire_job(&mut self, cx: &mut Context<'_>, id: JobId, cause: &str) {
+        self.disconnect_job_master(id);
+        let mut actions = Vec::new();
+        if let Some(job) = self.jobs.get_mut(&id) {
+            job.child.retire(cx.now, &mut actions);
+        }
+        self.perform(cx, id, actions);
+        self.release_slots_of(cx, id, cause);
+        self.tidy_job(cx, id);
+    }
+
     /// What the loss of the master means for its tasks and slots; false if we were not registered
     /// there.
     pub(super) fn fail_all_of_job_master(

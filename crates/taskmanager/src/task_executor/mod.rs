@@ -353,9 +353,12 @@ impl TaskExecutor {
             ToTaskExecutor::HeartbeatFromJobMaster { job, job_master, allocations } => {
                 self.on_job_master_heartbeat(cx, job, job_master, &allocations)
             }
-            ToTaskExecutor::DisconnectJobMaster { job, job_master, cause } => {
+            ToTaskExecutor::DisconnectJobMaster { job, job_master, status, cause } => {
                 self.require_job_master(job, job_master)?;
-                self.lose_job_master(cx, job, &cause);
+                match status.is_globally_terminal() {
+                    true => self.retire_job(cx, job, &cause),
+                    false => self.lose_job_master(cx, job, &cause),
+                }
                 Ok(Answer::Ack)
             }
             _ => Err(Refusal::Invalid("not of a job master".to_owned())),

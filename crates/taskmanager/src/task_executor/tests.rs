@@ -6,7 +6,7 @@ use crate::op::{ChildEvent, ChildExit, ExitStatus, UNSOLICITED};
 use millstream_core::ids::{ExecutionGraphId, JobVertexId, ResourceId};
 use millstream_core::job_graph::{JobGraph, PlanSignature, RuntimeMode, SourceSplit};
 use millstream_core::key_group::MaxParallelism;
-use millstream_core::status::ExecutionState;
+use millstream_core::status::{ExecutionState, JobStatus};
 use millstream_rpc::machine::Rng;
 use millstream_rpc::protocol::EndpointName;
 use millstream_rpc::protocol::deployment::TaskDeploymentDescriptor;
@@ -654,6 +654,7 @@ mod tasks {
         bench.tell(ToTaskExecutor::DisconnectJobMaster {
             job: JOB,
             job_master: JM,
+            status: JobStatus::Running,
             cause: "bye".to_owned(),
         });
         assert_eq!(bench.ops(), ["cancel 0"]);
@@ -707,6 +708,46 @@ mod tasks {
         bench.child(1, exited(ExitStatus::Code(0)));
         assert_eq!(bench.ops(), ["release job"]);
         assert!(bench.te.jobs().is_empty());
+    }
+
+    fn leave(status: JobStatus) -> ToTaskExecutor {
+        let cause = "the job has ended".to_owned();
+        ToTaskExecutor::DisconnectJobMaster { job: JOB, job_master: JM, status, cause }
+    }
+
+    #[test]
+    fn the_process_of_a_job_that_has_ended_for_good_is_dismissed_at_once() {
+        let mut bench = Bench::running();
+        bench.child(1, state_of(attempt(0, 0), ExecutionState::Canceled));
+        bench.tell(leave(JobStatus::Canceled));
+        assert_eq!(bench.ops(), ["dismiss"]);
+        assert_eq!(bench.te.slots().counts().free, 2);
+        bench.child(1, exited(ExitStatus::Code(0)));
+        assert_eq!(bench.ops(), ["release job"]);
+        assert!(bench.te.jobs().is_empty());
+    }
+
+    #[test]
+    fn a_task_that_is_left_when_its_job_has_ended_is_stopped_before_its_process() {
+        let mut bench = Bench::running();
+        bench.tell(leave(JobStatus::Failed));
+        assert_eq!(bench.ops(), ["cancel 0"]);
+        bench.child(1, state_of(attempt(0, 0), ExecutionState::Canceled));
+        assert_eq!(bench.ops(), ["dismiss"]);
+        assert!(bench.asked().is_empty(), "nobody is there to be told");
+    }
+
+    #[test]
+    fn the_process_of_a_suspended_job_lingers_for_its_next_master() {
+        let mut bench = Bench::running();
+        bench.child(1, state_of(attempt(0, 0), ExecutionState::Canceled));
+        bench.tell(leave(JobStatus::Suspended));
+        assert!(bench.ops().is_empty(), "{:?}", bench.ops());
+        assert_eq!(bench.te.slots().counts().allocated, 1);
+        bench.pass(10_000);
+        assert_eq!(bench.te.slots().counts().free, 2, "the slot waited for a master");
+        bench.pass(10_000);
+        assert_eq!(bench.ops(), ["dismiss"]);
     }
 
     #[test]

@@ -24,8 +24,7 @@ fn a_cancelled_job_stops_its_tasks_first() {
     rig.expect_deeds(&[
         "tell dispatcher: ended CANCELED",
         "tell rm: leave CANCELED",
-        "tell tm1: free 1",
-        "tell tm1: leave",
+        "tell tm1: leave CANCELED",
         "stopped",
     ]);
 }
@@ -78,7 +77,7 @@ fn a_suspended_job_leaves_its_slots_to_its_next_master() {
     rig.expect(&[
         "tell dispatcher: ended SUSPENDED",
         "tell rm: leave SUSPENDED",
-        "tell tm1: leave",
+        "tell tm1: leave SUSPENDED",
         "stopped",
     ]);
 }

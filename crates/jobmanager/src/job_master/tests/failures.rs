@@ -52,8 +52,7 @@ fn without_restarts_the_first_failure_ends_the_job_and_is_told() {
         "ask tm1: cancel a0#0",
         "tell dispatcher: ended FAILED",
         "tell rm: leave FAILED",
-        "tell tm1: free 1",
-        "tell tm1: leave",
+        "tell tm1: leave FAILED",
         "stopped",
     ]);
     assert_eq!(rig.root_failure(), "boom; the job fails: restart-strategy.type is none");

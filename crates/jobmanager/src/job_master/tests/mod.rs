@@ -177,7 +177,7 @@ impl Rig {
                     let held: Vec<u128> = allocations.iter().map(|id| id.0).collect();
                     format!("heartbeat {held:?}")
                 }
-                Te::DisconnectJobMaster { .. } => "leave".to_owned(),
+                Te::DisconnectJobMaster { status, .. } => format!("leave {status}"),
                 other => format!("{other:?}"),
             },
             Message::Dispatcher(ToDispatcher::JobEnded { details, .. }) => {

@@ -38,9 +38,7 @@ fn a_job_goes_from_its_start_to_its_end_without_waiting_for_any_timer() {
     rig.expect_deeds(&[
         "tell dispatcher: ended FINISHED",
         "tell rm: leave FINISHED",
-        "tell tm1: free 1",
-        "tell tm1: free 2",
-        "tell tm1: leave",
+        "tell tm1: leave FINISHED",
         "stopped",
     ]);
     assert_eq!(rig.timers.len(), 0);

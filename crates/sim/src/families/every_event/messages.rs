@@ -85,7 +85,10 @@ impl Messages for Pool {
                 job_master,
                 allocations: self.allocations(),
             },
-            19 => ToTaskExecutor::DisconnectJobMaster { job: self.job(), job_master, cause },
+            19 => {
+                let (job, status) = (self.job(), self.pick(&JobStatus::ALL));
+                ToTaskExecutor::DisconnectJobMaster { job, job_master, status, cause }
+            }
             _ => ToTaskExecutor::RequestLog { job: Some(self.job()), bytes_max: 10 },
         }
     }
