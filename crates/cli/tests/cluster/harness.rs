@@ -17,13 +17,18 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Starts a JobManager and TaskManagers with two slots each.
     pub(crate) fn start(task_managers: u32, definitions: &[&str]) -> Self {
+        Self::with_slots(2, task_managers, definitions)
+    }
+
+    /// Starts a JobManager and TaskManagers with so many slots each.
+    pub(crate) fn with_slots(slots: u32, task_managers: u32, definitions: &[&str]) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("millstream-test-{}-{number}", std::process::id());
         let cluster = Self { home: std::env::temp_dir().join(name) };
-        let task_managers = task_managers.to_string();
+        let (task_managers, slots) = (task_managers.to_string(), slots.to_string());
         let mut arguments =
-            vec!["cluster", "start", "--taskmanagers", &task_managers, "--slots", "2"];
+            vec!["cluster", "start", "--taskmanagers", &task_managers, "--slots", &slots];
         let ports = ["rest.port=0", "jobmanager.rpc.port=0", "blob.server.port=0"];
         for definition in ports.iter().chain(definitions) {
             arguments.extend(["-D", definition]);
@@ -60,14 +65,17 @@ impl Cluster {
 
     /// GET, as JSON text.
     pub(crate) fn get(&self, path: &str) -> String {
+        self.rest().get(path)
+    }
+
+    /// A connection to REST that is kept.
+    pub(crate) fn rest(&self) -> Rest {
         let addresses = std::fs::read_to_string(self.home.join("run/jobmanager.json"))
             .expect("the JobManager runs");
         let addresses: serde_json::Value = serde_json::from_str(&addresses).expect("JSON");
-        let rest = addresses["rest"].as_str().expect("an address").to_owned();
-        let agent: ureq::Agent =
-            ureq::Agent::config_builder().http_status_as_error(false).build().into();
-        let mut response = agent.get(format!("http://{rest}{path}")).call().expect("REST answers");
-        response.body_mut().read_to_string().expect("text")
+        let address = addresses["rest"].as_str().expect("an address").to_owned();
+        let agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        Rest { agent, address }
     }
 
     /// GET, as JSON.
@@ -144,6 +152,60 @@ impl Cluster {
         let Ok(entries) = std::fs::read_dir(self.home.join("log")) else { return String::new() };
         let read = |path: &Path| std::fs::read_to_string(path).unwrap_or_default();
         entries.flatten().map(|e| format!("--- {:?}\n{}\n", e.path(), read(&e.path()))).collect()
+    }
+}
+
+/// Speaks to a cluster's REST.
+pub(crate) struct Rest {
+    agent: ureq::Agent,
+    address: String,
+}
+
+impl Rest {
+    /// GET, as text.
+    pub(crate) fn get(&self, path: &str) -> String {
+        let response = self.agent.get(format!("http://{}{path}", self.address)).call();
+        response.expect("REST answers").body_mut().read_to_string().expect("text")
+    }
+
+    /// GET, as JSON.
+    pub(crate) fn json(&self, path: &str) -> serde_json::Value {
+        serde_json::from_str(&self.get(path)).expect("JSON")
+    }
+
+    /// POST, with a body of this type; the answer as JSON.
+    pub(crate) fn post(&self, path: &str, kind: &str, body: &[u8]) -> serde_json::Value {
+        let request = self.agent.post(format!("http://{}{path}", self.address));
+        let response = request.header("content-type", kind).send(body);
+        let text = response.expect("REST answers").body_mut().read_to_string().expect("text");
+        serde_json::from_str(&text).expect("JSON")
+    }
+
+    /// Uploads a program; its id.
+    pub(crate) fn upload(&self, program: &Path) -> String {
+        let mut form = b"--end\r\ncontent-disposition: form-data; name=\"jarfile\"; \
+            filename=\"program\"\r\ncontent-type: application/octet-stream\r\n\r\n"
+            .to_vec();
+        form.extend(std::fs::read(program).expect("it is built"));
+        form.extend(b"\r\n--end--\r\n");
+        let answer = self.post("/jars/upload", "multipart/form-data; boundary=end", &form);
+        let name = answer["filename"].as_str().unwrap_or_else(|| panic!("{answer}"));
+        name.rsplit('/').next().expect("an id").to_owned()
+    }
+
+    /// Runs an uploaded program; the job's id.
+    pub(crate) fn run(&self, program: &str, arguments: &[&str]) -> String {
+        let body = serde_json::json!({ "programArgsList": arguments }).to_string();
+        let path = format!("/jars/{program}/run");
+        let answer = self.post(&path, "application/json", body.as_bytes());
+        answer["jobid"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
+    }
+
+    /// Asks for a job's end.
+    pub(crate) fn cancel(&self, job: &str) {
+        let url = format!("http://{}/jobs/{job}?mode=cancel", self.address);
+        let response = self.agent.patch(url).send_empty().expect("REST answers");
+        assert!(response.status().is_success(), "{response:?}");
     }
 }
 

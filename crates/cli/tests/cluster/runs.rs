@@ -1,8 +1,9 @@
 //! What works: jobs on a cluster of real processes.
 
-use crate::harness::{Cluster, misbehave, text};
+use crate::harness::{Cluster, Rest, misbehave, text};
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// The greatest count per key over all parts.
 fn counts(directory: &Path) -> Vec<(u64, u64)> {
@@ -89,31 +90,80 @@ fn list_and_info_show_a_job_and_logs_show_what_it_wrote() {
     assert!(cluster.millstream(&["cancel", &job]).status.success());
 }
 
+/// What a process holds.
+#[derive(Debug)]
+struct Holdings {
+    descriptors: usize,
+    threads: usize,
+}
+
+fn holdings(pid: u32) -> Holdings {
+    let count =
+        |what: &str| std::fs::read_dir(format!("/proc/{pid}/{what}")).expect("it runs").count();
+    Holdings { descriptors: count("fd"), threads: count("task") }
+}
+
+/// All files and directories below this one.
+fn files(directory: &Path) -> BTreeSet<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(directory) else { return BTreeSet::new() };
+    let paths = entries.flatten().map(|entry| entry.path());
+    paths.flat_map(|path| files(&path).into_iter().chain([path])).collect()
+}
+
 #[test]
 fn submitting_and_cancelling_leaves_nothing_behind() {
-    const CYCLES: usize = 20;
-    let cluster = Cluster::start(1, &[]);
-    let worker = cluster.pid("taskmanager-1");
-    let descriptors = || std::fs::read_dir(format!("/proc/{worker}/fd")).expect("it runs").count();
-    let cycle = || {
-        let job = cluster.submit("forever", &["-p", "2"]);
-        assert!(cluster.millstream(&["cancel", &job]).status.success());
-        cluster.wait_for_state(&job, "CANCELED");
-    };
-    let settled = || {
-        cluster.wait_for("the worker to be empty", || {
-            (cluster.free_slots() == 2 && cluster.job_processes().is_empty()).then_some(())
+    const CYCLES: u32 = 1_000;
+    const AT_ONCE: u32 = 8;
+    let cluster = Cluster::with_slots(AT_ONCE, 1, &[]);
+    let processes = [cluster.pid("jobmanager"), cluster.pid("taskmanager-1")];
+    let program = cluster.rest().upload(&misbehave());
+    let cycle = |rest: &Rest, number: u32| {
+        let job = rest.run(&program, &["--how", "forever"]);
+        // Some are cancelled before their process has started, some while they run.
+        if number % 2 == 0 {
+            cluster.wait_for("tasks", || {
+                let details = rest.json(&format!("/jobs/{job}"));
+                (details["vertices"][0]["tasks"]["RUNNING"] == 1).then_some(())
+            });
+        }
+        rest.cancel(&job);
+        cluster.wait_for("the end", || {
+            (rest.json(&format!("/jobs/{job}/status"))["status"] == "CANCELED").then_some(())
         });
     };
-    cycle();
-    settled();
-    let before = descriptors();
-    (0..CYCLES).for_each(|_| cycle());
-    settled();
-    let jobs = std::fs::read_dir(cluster.path("run/tmp")).expect("it is there").flatten();
-    for worker in jobs.filter(|entry| entry.path().join("jobs").is_dir()) {
-        let left = std::fs::read_dir(worker.path().join("jobs")).expect("it is there").count();
-        assert_eq!(left, 0, "working directories of jobs are left");
+    let cycles = |count: u32| {
+        let next = AtomicU32::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..AT_ONCE {
+                scope.spawn(|| {
+                    let rest = cluster.rest();
+                    loop {
+                        let number = next.fetch_add(1, Ordering::Relaxed);
+                        if number >= count {
+                            return;
+                        }
+                        cycle(&rest, number);
+                    }
+                });
+            }
+        });
+        cluster.wait_for("the worker to be empty", || {
+            let empty = cluster.free_slots() == u64::from(AT_ONCE);
+            (empty && cluster.job_processes().is_empty()).then_some(())
+        });
+    };
+    let kept = || files(&cluster.path("run"));
+    // What is made on first use is there afterwards.
+    cycles(2 * AT_ONCE);
+    let before = processes.map(holdings);
+    let files_before = kept();
+    cycles(CYCLES);
+    cluster.wait_for("files to be removed", || (kept() == files_before).then_some(()));
+    for (pid, before) in processes.into_iter().zip(before) {
+        cluster.wait_for(&format!("process {pid} to hold {before:?}"), || {
+            let now = holdings(pid);
+            let fewer = now.descriptors <= before.descriptors && now.threads <= before.threads;
+            fewer.then_some(())
+        });
     }
-    cluster.wait_for("descriptors to be closed", || (descriptors() <= before).then_some(()));
 }

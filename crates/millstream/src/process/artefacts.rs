@@ -6,7 +6,7 @@ use crate::launch;
 use millstream_core::ids::{ContentHash, JobId};
 use millstream_core::job_graph::JobGraph;
 use millstream_host::artefact;
-use millstream_host::blob::BlobStore;
+use millstream_host::blob::{BlobError, BlobStore};
 use millstream_host::child::spec::OOM_SCORE_ADJ;
 use millstream_host::child::{ChildSpec, ExitReport, OutputSpec, OutputStreams, Supervisor};
 use millstream_rest::{Artefact, ArtefactError, ArtefactErrorKind, Artefacts, Launch, Upload};
@@ -66,10 +66,7 @@ impl ProgramStore {
     }
 
     fn get(&self, id: ContentHash) -> Result<Artefact, ArtefactError> {
-        self.programs().get(&id).cloned().ok_or_else(|| ArtefactError {
-            kind: ArtefactErrorKind::Unknown,
-            message: format!("no uploaded program has the id {id}"),
-        })
+        self.programs().get(&id).cloned().ok_or_else(|| unknown(id))
     }
 
     /// Runs the program in a child until it has written its first job's graph.
@@ -141,6 +138,18 @@ impl ProgramStore {
         report.map_err(|_| invalid(format!("the program did not end within {PLANNING_PATIENCE:?}")))
     }
 
+    /// Puts the program where workers fetch it, for this job. Written once: as long as it is listed
+    /// it is needed by itself.
+    fn give_to(&self, job: JobId, id: ContentHash) -> Result<(), ArtefactError> {
+        if !self.blobs.add_reference(job, id).map_err(internal)? {
+            self.blobs.put_file(itself(id), &self.path(id)).map_err(internal)?;
+            if !self.blobs.add_reference(job, id).map_err(internal)? {
+                return Err(unknown(id));
+            }
+        }
+        Ok(())
+    }
+
     fn submit(&self, job: JobId, graph: JobGraph) -> Result<(), ArtefactError> {
         let dispatcher = self.rpc.address(EndpointName::Dispatcher);
         let message = Message::Dispatcher(ToDispatcher::SubmitJob { job, graph: Box::new(graph) });
@@ -189,6 +198,7 @@ impl Artefacts for ProgramStore {
     fn delete(&self, id: ContentHash) -> Result<(), ArtefactError> {
         self.get(id)?;
         self.programs().remove(&id);
+        self.blobs.release_job(itself(id)).map_err(internal)?;
         Ok(fs::remove_file(self.path(id))?)
     }
 
@@ -198,10 +208,7 @@ impl Artefacts for ProgramStore {
         }
         let graph = self.plan_in_child(id, &launch)?;
         let job = launch.job.unwrap_or_else(|| JobId(random_u128()));
-        self.blobs.put_file(job, &self.path(id)).map_err(|error| ArtefactError {
-            kind: ArtefactErrorKind::Internal,
-            message: chain(&error),
-        })?;
+        self.give_to(job, id)?;
         self.submit(job, graph)?;
         Ok(job)
     }
@@ -225,6 +232,20 @@ fn check(path: &Path) -> Result<ContentHash, ArtefactError> {
     info.check_job_link(JOB_LINK_VERSION_MIN, JOB_LINK_VERSION).map_err(wrong)?;
     info.check_loader().map_err(wrong)?;
     Ok(info.hash)
+}
+
+/// The user of a program's blob while no job uses it.
+fn itself(id: ContentHash) -> JobId {
+    JobId(id.0)
+}
+
+fn internal(error: BlobError) -> ArtefactError {
+    ArtefactError { kind: ArtefactErrorKind::Internal, message: chain(&error) }
+}
+
+fn unknown(id: ContentHash) -> ArtefactError {
+    let message = format!("no uploaded program has the id {id}");
+    ArtefactError { kind: ArtefactErrorKind::Unknown, message }
 }
 
 fn invalid(message: String) -> ArtefactError {
