@@ -5,6 +5,7 @@
 //! - [`handle`]: what a completed checkpoint refers to, down to the block of a file;
 //! - [`metadata`]: the file that makes a checkpoint complete;
 //! - [`storage`]: where state files live; implemented by those who may touch disks and networks;
+//! - [`pointer`]: small records that are changed by compare-and-set;
 //! - [`state_file`]: what is in a state file: blocks with length and checksum, and their index;
 //! - [`snapshot`]: what an operator hands over when a barrier passes, and what it gets back;
 //! - [`alignment`]: when a task takes its part;
@@ -17,6 +18,7 @@ pub mod handle;
 mod hex;
 pub mod inspect;
 pub mod metadata;
+pub mod pointer;
 pub mod snapshot;
 pub mod state_file;
 pub mod storage;

@@ -10,6 +10,7 @@
 //! - [`blob`]: files named by their content: store, server, client, cache;
 //! - [`storage`]: where checkpoints keep their files;
 //! - [`directories`]: where files live, and who sweeps up;
+//! - [`pointer`]: records in a directory that are changed by compare-and-set;
 //! - [`log_file`], [`pid_file`], [`signals`], [`memory`], [`process`]: small tools.
 //!
 //! Errors answer `kind()`: [`ErrorKind`] says who has to act.
@@ -36,6 +37,7 @@ mod error_kind;
 pub mod log_file;
 pub mod memory;
 pub mod pid_file;
+pub mod pointer;
 pub mod process;
 #[cfg(test)]
 mod scratch;
