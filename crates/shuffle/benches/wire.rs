@@ -292,7 +292,7 @@ fn measure_wire(options: &Options) -> Measured {
         sum = bids.iter().fold(sum, |sum, bid| sum.wrapping_add(bid.number));
     });
     assert_eq!(count, options.records());
-    assert_eq!(sum, (0..count).sum(), "each record once");
+    assert_eq!(sum, (0..count).sum::<u64>(), "each record once");
     child.wait().expect("ends");
     measured(options, began, cpu)
 }
