@@ -12,6 +12,7 @@ const WALLS: &[(&str, &[&str])] = &[
     ("shuffle", &["core", "rpc"]),
     ("state", &["checkpoint", "core"]),
     ("host", &["checkpoint", "core"]),
+    ("object-store", &["checkpoint"]),
     ("operator", &["checkpoint", "core", "shuffle", "state"]),
     ("jobmanager", &["checkpoint", "core", "rpc"]),
     ("taskmanager", &["core", "rpc"]),
