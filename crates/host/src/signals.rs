@@ -28,9 +28,30 @@ pub struct SignalWatch {
 impl SignalWatch {
     /// Calls `on_termination` for each SIGTERM and SIGINT, on a thread named `signals`.
     pub fn start(
+        on_termination: impl FnMut(Termination) + Send + 'static,
+    ) -> io::Result<SignalWatch> {
+        Self::start_for(&[SIGTERM, SIGINT], on_termination)
+    }
+
+    /// The same, only for those that this process neither handles nor ignores yet: a program that has
+    /// its own way to end keeps it. Nothing if that are none.
+    pub fn start_unless_handled(
+        on_termination: impl FnMut(Termination) + Send + 'static,
+    ) -> io::Result<Option<SignalWatch>> {
+        let taken = taken_signals();
+        let free: Vec<i32> =
+            [SIGTERM, SIGINT].into_iter().filter(|n| taken & (1 << (n - 1)) == 0).collect();
+        match free.is_empty() {
+            true => Ok(None),
+            false => Self::start_for(&free, on_termination).map(Some),
+        }
+    }
+
+    fn start_for(
+        numbers: &[i32],
         mut on_termination: impl FnMut(Termination) + Send + 'static,
     ) -> io::Result<SignalWatch> {
-        let mut signals = Signals::new([SIGTERM, SIGINT])?;
+        let mut signals = Signals::new(numbers)?;
         let handle = signals.handle();
         let thread = std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
             for (number, count) in signals.forever().zip(1_u32..) {
@@ -40,6 +61,17 @@ impl SignalWatch {
         })?;
         Ok(SignalWatch { handle, thread: Some(thread) })
     }
+}
+
+/// The signals that this process handles or ignores: bit `n - 1` for signal `n`. None where the
+/// system does not tell.
+fn taken_signals() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        line.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+    };
+    mask("SigCgt:") | mask("SigIgn:")
 }
 
 impl Drop for SignalWatch {
@@ -64,6 +96,7 @@ mod tests {
     #[test]
     fn each_wish_to_end_calls_back_until_the_watch_is_dropped() {
         let (sender, received) = mpsc::channel();
+        assert_eq!(taken_signals() & (1 << (SIGTERM - 1)), 0);
         let watch = SignalWatch::start(move |wish| sender.send(wish).unwrap()).unwrap();
         let wait = Duration::from_secs(10);
         kill_process(getpid(), Signal::TERM).unwrap();
@@ -72,6 +105,8 @@ mod tests {
         kill_process(getpid(), Signal::INT).unwrap();
         let second = received.recv_timeout(wait).unwrap();
         assert_eq!(second, Termination { signal: "SIGINT", count: 2 });
+        let second_watch = SignalWatch::start_unless_handled(|_| ()).unwrap();
+        assert!(second_watch.is_none(), "somebody else handles them");
         drop(watch);
         assert_eq!(received.recv_timeout(wait), Err(mpsc::RecvTimeoutError::Disconnected));
     }

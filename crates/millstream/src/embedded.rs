@@ -3,6 +3,7 @@
 //! The same machines as on a cluster, over a message system without sockets. The first job starts
 //! them; they serve all further jobs of the process and end with it.
 
+use crate::interrupt;
 use crate::process::in_process::{InProcessChildren, Plans};
 use crate::process::job_manager::{JobManager, STANDALONE_TOKEN};
 use crate::process::task_manager::start_task_executor;
@@ -115,10 +116,11 @@ impl MiniCluster {
             .or_insert_with(|| "none".to_owned());
         let job = JobId(random_u128());
         let graph = plan.graph.clone();
+        let name = graph.name.clone();
         self.plans.insert(job, Arc::new(plan));
         let client = ClusterClient::new(self.rpc.clone(), self.rpc.process().to_owned());
         let submitted = client.submit(self.runtime.handle(), job, graph)?;
-        Ok(EmbeddedJob { cluster: self.clone(), submitted })
+        Ok(EmbeddedJob { cluster: self.clone(), name, submitted })
     }
 }
 
@@ -148,6 +150,8 @@ impl Drop for MiniCluster {
 /// A job of this process.
 pub struct EmbeddedJob {
     cluster: Arc<MiniCluster>,
+    /// What the user called it.
+    name: String,
     submitted: SubmittedJob,
 }
 
@@ -169,7 +173,7 @@ impl millstream_api::executor::JobHandle for EmbeddedJob {
     }
 
     fn wait(&mut self) -> Result<millstream_api::JobResult> {
-        let result = self.submitted.wait();
+        let result = interrupt::wait(&mut self.submitted, &self.name);
         self.cluster.plans.remove(self.submitted.job());
         result
     }

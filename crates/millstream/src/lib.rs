@@ -23,7 +23,7 @@
 //! ```
 //!
 //! In reading order: [`prelude`]; [`entry`] (how a program learns what it was started for);
-//! [`launch`]; [`embedded`], [`submission`] with [`session`], [`planning`], [`job_process`] (what
+//! [`launch`]; [`embedded`] (with `interrupt`: Ctrl-C), [`submission`] with [`session`], [`planning`], [`job_process`] (what
 //! becomes of its jobs in each launch mode); [`process`] (what clusters are put together from).
 
 #[doc(hidden)]
@@ -32,6 +32,7 @@ pub use millstream_core as core;
 pub mod clock;
 pub mod embedded;
 pub mod entry;
+mod interrupt;
 pub mod job_process;
 pub mod launch;
 pub mod planning;

@@ -64,7 +64,8 @@ impl ClusterClient {
     }
 }
 
-/// A job that was submitted.
+/// A job that was submitted. Cheap to clone.
+#[derive(Clone)]
 pub struct SubmittedJob {
     client: ClusterClient,
     runtime: Handle,

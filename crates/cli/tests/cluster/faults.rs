@@ -160,6 +160,37 @@ fn a_task_that_does_not_stop_costs_its_job_process_and_not_the_worker() {
 }
 
 #[test]
+fn a_second_interrupt_ends_an_embedded_program_that_does_not_stop() {
+    use std::io::{BufRead, BufReader};
+    let mut program = std::process::Command::new(misbehave())
+        .args(["--how", "stuck"])
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("the example is built");
+    let pid = rustix::process::Pid::from_child(&program);
+    let interrupt = || {
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it runs");
+    };
+    let stuck = format!("/proc/{}/status", program.id());
+    let deadline = std::time::Instant::now() + crate::harness::PATIENCE;
+    // Signal 2 is handled from when the program waits for its job.
+    while !std::fs::read_to_string(&stuck).expect("it runs").lines().any(|line| {
+        let mask = line.strip_prefix("SigCgt:").map(str::trim);
+        mask.and_then(|mask| u64::from_str_radix(mask, 16).ok()).is_some_and(|m| m & 2 != 0)
+    }) {
+        assert!(std::time::Instant::now() < deadline, "it does not wait for its job");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    interrupt();
+    let mut lines = BufReader::new(program.stderr.take().expect("piped")).lines();
+    let mut next = || lines.next().expect("it says something").expect("text");
+    assert!(next().contains("SIGINT: cancelling job `stuck`"));
+    interrupt();
+    assert!(next().contains("ended at once"));
+    assert_eq!(program.wait().expect("it ends").code(), Some(130));
+}
+
+#[test]
 fn workers_come_back_to_a_job_manager_that_was_killed() {
     let cluster = Cluster::start(1, &[]);
     let addresses = std::fs::read_to_string(cluster.path("run/jobmanager.json")).expect("it runs");

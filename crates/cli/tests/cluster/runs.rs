@@ -120,7 +120,7 @@ fn submitting_and_cancelling_leaves_nothing_behind() {
     let cycle = |rest: &Rest, number: u32| {
         let job = rest.run(&program, &["--how", "forever"]);
         // Some are cancelled before their process has started, some while they run.
-        if number % 2 == 0 {
+        if number.is_multiple_of(2) {
             cluster.wait_for("tasks", || {
                 let details = rest.json(&format!("/jobs/{job}"));
                 (details["vertices"][0]["tasks"]["RUNNING"] == 1).then_some(())

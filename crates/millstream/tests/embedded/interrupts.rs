@@ -1,0 +1,73 @@
+//! Ctrl-C in programs of their own: examples, started as processes.
+
+use std::io::Write;
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// No test waits longer for anything.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// An example's executable, next to this test's own directory.
+fn example(name: &str) -> PathBuf {
+    let here = std::env::current_exe().expect("this test is a file");
+    here.ancestors().nth(2).expect("target/PROFILE/deps/test").join("examples").join(name)
+}
+
+fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn names_in(directory: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}
+
+/// `socket_wordcount` at work: it has begun to write a file that is not finished. Its input does not
+/// end before the socket is dropped.
+fn counting(output: &Path, listener: &TcpListener) -> (Child, TcpStream) {
+    let port = listener.local_addr().expect("bound").port().to_string();
+    let program = Command::new(example("socket_wordcount"))
+        .args(["--parallelism", "1", "--port", &port, "--output"])
+        .arg(output)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the example is built");
+    let (mut socket, _) = listener.accept().expect("the program connects");
+    socket.write_all(b"to be or not to be\n").expect("it reads");
+    wait_until("a file that is being written", || {
+        names_in(output).iter().any(|name| name.ends_with(".inprogress"))
+    });
+    (program, socket)
+}
+
+fn ended_by(program: Child, signal: rustix::process::Signal) -> (Option<i32>, String) {
+    let id = rustix::process::Pid::from_child(&program);
+    rustix::process::kill_process(id, signal).expect("it runs");
+    let Output { status, stderr, .. } = program.wait_with_output().expect("it ends");
+    (status.code(), String::from_utf8_lossy(&stderr).into_owned())
+}
+
+#[test]
+fn an_interrupted_program_takes_back_what_is_unfinished_and_says_so() {
+    for (signal, name) in
+        [(rustix::process::Signal::INT, "SIGINT"), (rustix::process::Signal::TERM, "SIGTERM")]
+    {
+        let output = std::env::temp_dir().join(format!("interrupt-{}-{name}", std::process::id()));
+        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback is there");
+        let (program, _socket) = counting(&output, &listener);
+        let (code, errors) = ended_by(program, signal);
+        assert_eq!(code, Some(130), "{errors}");
+        assert!(errors.contains(&format!("{name}: job `socket_wordcount`")), "{errors}");
+        assert!(errors.contains("was cancelled and its unfinished output removed"), "{errors}");
+        assert_eq!(names_in(&output), Vec::<String>::new());
+        std::fs::remove_dir_all(&output).expect("it was made");
+    }
+}
