@@ -8,7 +8,7 @@
 //! - [`pointer`]: small records that are changed by compare-and-set;
 //! - [`state_file`]: what is in a state file: blocks with length and checksum, and their index;
 //! - [`snapshot`]: what an operator hands over when a barrier passes, and what it gets back;
-//! - [`alignment`]: when a task takes its part;
+//! - [`alignment`]: when a task that reads several channels takes its part;
 //! - [`inspect`]: rows of state for people;
 //! - [`testing`]: a storage in memory.
 
