@@ -307,6 +307,7 @@ fn read_all(gate: &mut InputGate, wake: &Wake, spin: Duration, mut each: impl Fn
                 buffer.clear();
             }
             Polled::Empty => rest(wake, spin, || gate.is_idle()),
+            Polled::Control(..) => (),
             Polled::End => return,
         }
     }

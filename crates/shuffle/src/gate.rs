@@ -5,7 +5,7 @@
 //! task's thread is woken when there is more.
 
 use crate::batch::BoxBatch;
-use crate::element::{Control, Element};
+use crate::element::{Control, Element, Found};
 use crate::registry::PartitionRegistry;
 use crate::subpartition::Subpartition;
 use crate::sync::Arc;
@@ -23,6 +23,8 @@ pub const PRODUCER_WAIT: Duration = Duration::from_secs(10);
 pub enum Polled {
     /// The buffer holds a batch.
     Batch,
+    /// The engine says something on the channel with this number. Each channel's end is told once.
+    Control(usize, Control),
     /// Nothing now.
     Empty,
     /// Every channel has ended.
@@ -42,6 +44,8 @@ pub struct PartitionUnavailable {
 /// All channels of one edge into one task.
 pub struct InputGate {
     channels: Vec<Channel>,
+    /// Channels that are not polled, because the others have to come first.
+    blocked: Vec<bool>,
     /// Where the next poll begins: after the channel that gave something last.
     next: usize,
     /// Channels that have not ended.
@@ -79,8 +83,18 @@ impl InputGate {
         wake: Wake,
     ) -> Self {
         let alive = channels.len();
-        let channels = channels.into_iter().map(Channel::Unknown).collect();
-        Self { channels, next: 0, alive, registry, network, here, wake, records: 0, ended_bytes: 0 }
+        Self {
+            channels: channels.into_iter().map(Channel::Unknown).collect(),
+            blocked: vec![false; alive],
+            next: 0,
+            alive,
+            registry,
+            network,
+            here,
+            wake,
+            records: 0,
+            ended_bytes: 0,
+        }
     }
 
     /// Goes to the places of the producers that are known. Records of the type come in.
@@ -121,7 +135,28 @@ impl InputGate {
         }
     }
 
-    /// Fills the buffer, which is empty, with the next batch of any channel.
+    /// How many channels there are, those that have ended included.
+    pub fn len(&self) -> usize {
+        self.channels.len()
+    }
+
+    /// There are no channels.
+    pub fn is_empty(&self) -> bool {
+        self.channels.is_empty()
+    }
+
+    /// Does not poll this channel from now on; what waits there does not count as something to read.
+    pub fn block(&mut self, channel: usize) {
+        self.blocked[channel] = true;
+    }
+
+    /// Polls all channels again.
+    pub fn unblock_all(&mut self) {
+        self.blocked.fill(false);
+    }
+
+    /// Fills the buffer, which is empty, with the next batch of any channel; or tells what a channel
+    /// says instead.
     pub fn poll(
         &mut self,
         buffer: &mut BoxBatch,
@@ -130,23 +165,34 @@ impl InputGate {
         for _ in 0..self.channels.len() {
             let index = self.next;
             self.next = if index + 1 == self.channels.len() { 0 } else { index + 1 };
-            if self.poll_channel(index, buffer, now)? {
-                self.records += buffer.len() as u64;
-                return Ok(Polled::Batch);
+            if self.blocked[index] {
+                continue;
+            }
+            match self.poll_channel(index, buffer, now)? {
+                Found::Batch => {
+                    self.records += buffer.len() as u64;
+                    return Ok(Polled::Batch);
+                }
+                Found::Control(control) => {
+                    if control == Control::EndOfPartition {
+                        self.end(index);
+                    }
+                    return Ok(Polled::Control(index, control));
+                }
+                Found::Empty => (),
             }
         }
         Ok(if self.alive == 0 { Polled::End } else { Polled::Empty })
     }
 
-    /// Whether the channel gave a batch. Control elements are dealt with here.
     fn poll_channel(
         &mut self,
         index: usize,
         buffer: &mut BoxBatch,
         now: Instant,
-    ) -> Result<bool, PartitionUnavailable> {
+    ) -> Result<Found, PartitionUnavailable> {
         match &mut self.channels[index] {
-            Channel::Unknown(_) | Channel::Ended => Ok(false),
+            Channel::Unknown(_) | Channel::Ended => Ok(Found::Empty),
             Channel::Pending(descriptor, since) => {
                 let (descriptor, since) = (descriptor.clone(), *since);
                 if now.duration_since(since) > PRODUCER_WAIT {
@@ -157,36 +203,27 @@ impl InputGate {
                 self.channels[index] = self.find_local(descriptor, since);
                 match self.channels[index] {
                     Channel::Local(_) => self.poll_channel(index, buffer, now),
-                    _ => Ok(false),
+                    _ => Ok(Found::Empty),
                 }
             }
-            Channel::Local(queue) => match queue.pop() {
-                None => Ok(false),
+            Channel::Local(queue) => Ok(match queue.pop() {
+                None => Found::Empty,
                 Some(Element::Batch(batch)) => {
                     let empty = std::mem::replace(buffer, batch);
                     queue.recycle(empty);
-                    Ok(true)
+                    Found::Batch
                 }
-                Some(Element::Control(Control::EndOfPartition)) => {
-                    queue.release();
-                    self.end(index);
-                    Ok(false)
-                }
-            },
-            Channel::Remote(channel) => match channel.poll(buffer, now)? {
-                Polled::Batch => Ok(true),
-                Polled::Empty => Ok(false),
-                Polled::End => {
-                    self.end(index);
-                    Ok(false)
-                }
-            },
+                Some(Element::Control(control)) => Found::Control(control),
+            }),
+            Channel::Remote(channel) => channel.poll(buffer, now),
         }
     }
 
     fn end(&mut self, index: usize) {
-        if let Channel::Remote(channel) = &self.channels[index] {
-            self.ended_bytes += channel.bytes();
+        match &self.channels[index] {
+            Channel::Local(queue) => queue.release(),
+            Channel::Remote(channel) => self.ended_bytes += channel.bytes(),
+            Channel::Unknown(_) | Channel::Pending(..) | Channel::Ended => (),
         }
         self.channels[index] = Channel::Ended;
         self.alive -= 1;
@@ -194,18 +231,20 @@ impl InputGate {
 
     /// Whether a poll would find nothing: asked before the thread sleeps.
     pub fn is_idle(&self) -> bool {
-        self.alive > 0
-            && self.channels.iter().all(|channel| match channel {
-                Channel::Unknown(_) | Channel::Pending(..) | Channel::Ended => true,
-                Channel::Local(queue) => queue.is_empty(),
-                Channel::Remote(channel) => channel.is_empty(),
-            })
+        let nothing = |channel: &Channel| match channel {
+            Channel::Unknown(_) | Channel::Pending(..) | Channel::Ended => true,
+            Channel::Local(queue) => queue.is_empty(),
+            Channel::Remote(channel) => channel.is_empty(),
+        };
+        let mut channels = self.channels.iter().zip(&self.blocked);
+        self.alive > 0 && channels.all(|(channel, blocked)| *blocked || nothing(channel))
     }
 
     /// When a producer that is missing will have been waited for long enough, or is to be asked for
     /// again: a poll is due then.
     pub fn deadline(&self) -> Option<Instant> {
-        let pending = self.channels.iter().filter_map(|channel| match channel {
+        let polled = self.channels.iter().zip(&self.blocked).filter(|(_, blocked)| !**blocked);
+        let pending = polled.filter_map(|(channel, _)| match channel {
             Channel::Pending(_, since) => Some(*since + PRODUCER_WAIT),
             Channel::Remote(channel) => channel.deadline(),
             Channel::Unknown(_) | Channel::Local(_) | Channel::Ended => None,

@@ -285,6 +285,17 @@ impl PartitionWriter {
         self.shared.subpartitions.iter().all(|queue| queue.is_released() || queue.is_attached())
     }
 
+    /// Says something about a checkpoint to every consumer. A barrier only after a complete flush.
+    pub fn push_barrier(&mut self, control: Control) {
+        assert!(
+            !matches!(control, Control::Barrier(_)) || !self.has_open(),
+            "flushed before the barrier is told"
+        );
+        for queue in &self.shared.subpartitions {
+            queue.push_control(control);
+        }
+    }
+
     /// Says that nothing will follow. Only after a complete flush.
     pub fn finish(&mut self) {
         assert!(!self.has_open(), "flushed before the end is told");

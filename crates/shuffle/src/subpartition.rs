@@ -1,8 +1,9 @@
 //! A subpartition: the queue between one producer task and one consumer task.
 //!
 //! The producer asks for room before it routes ([`Subpartition::has_room`]), so a batch always finds
-//! its place. Control elements always go in: each kind can be pending once. Emptied batches travel
-//! back, so that a steady flow allocates nothing.
+//! its place. Control elements always go in, behind what was pushed before: the end once, barriers up
+//! to a number beyond which the oldest is of no use. Emptied batches travel back, so that a steady
+//! flow allocates nothing.
 //!
 //! One producer, one consumer. Both hold the lock for a push or a pop only, and no code of others
 //! runs under it. Wake-ups happen after the lock is released (see [`crate::wake`]).
@@ -15,7 +16,7 @@ pub(crate) mod remote;
 pub use remote::RowTooLong;
 
 use crate::batch::BoxBatch;
-use crate::element::{Control, Element};
+use crate::element::{Control, Element, make_room};
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Mutex, lock};
 use crate::wake::Wake;
@@ -35,6 +36,8 @@ pub struct Subpartition {
     producer: Wake,
     /// The consumer has gone: what is pushed is dropped.
     released: AtomicBool,
+    /// Batches that may wait for a consumer of this process.
+    batches_max: usize,
 }
 
 #[derive(Default)]
@@ -59,7 +62,13 @@ struct State {
 impl Subpartition {
     /// An empty queue of a producer that is woken through `producer`.
     pub fn new(producer: Wake) -> Self {
-        Self { state: Mutex::default(), producer, released: AtomicBool::new(false) }
+        Self::with_bound(producer, BATCHES_MAX)
+    }
+
+    /// An empty queue that takes so many batches.
+    pub fn with_bound(producer: Wake, batches_max: usize) -> Self {
+        assert!(batches_max > 0, "a queue without room never moves");
+        Self { state: Mutex::default(), producer, released: AtomicBool::new(false), batches_max }
     }
 
     /// Whether one more batch may be pushed. If not, the producer will be woken when it may.
@@ -72,7 +81,7 @@ impl Subpartition {
         }
         let room = self.is_released()
             || match &state.remote {
-                None => state.batches < BATCHES_MAX,
+                None => state.batches < self.batches_max,
                 Some(remote) => remote.has_room(),
             };
         state.producer_waits = !room;
@@ -91,7 +100,7 @@ impl Subpartition {
             self.encode(batch.as_ref());
             return batch.clear();
         }
-        assert!(state.batches < BATCHES_MAX, "the producer pushes only where it saw room");
+        assert!(state.batches < self.batches_max, "the producer pushes only where it saw room");
         let empty = state.empties.pop().unwrap_or_else(|| batch.fresh());
         state.batches += 1;
         let consumer = state.push(Element::Batch(std::mem::replace(batch, empty)));
@@ -104,8 +113,13 @@ impl Subpartition {
     /// Appends a control element. There is always room.
     pub fn push_control(&self, control: Control) {
         let mut state = lock(&self.state);
-        match control {
-            Control::EndOfPartition => state.finished = true,
+        if control.is_barrier() {
+            if self.is_released() {
+                return;
+            }
+            make_room(&mut state.queue, Element::is_barrier);
+        } else {
+            state.finished = true;
         }
         let consumer = state.push(Element::Control(control));
         drop(state);

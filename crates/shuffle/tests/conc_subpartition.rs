@@ -3,6 +3,7 @@
 //! `RUSTFLAGS="--cfg shuttle" cargo test -p millstream-shuffle --test conc_subpartition`
 #![cfg(shuttle)]
 
+use millstream_core::checkpoint::CheckpointId;
 use millstream_shuffle::batch::{Batch, BoxBatch};
 use millstream_shuffle::element::{Control, Element};
 use millstream_shuffle::subpartition::{BATCHES_MAX, Subpartition};
@@ -24,16 +25,20 @@ fn produce(queue: &Subpartition, wake: &Wake) {
             Box::new(Batch::<u64> { items: vec![number as u64], hashes: Vec::new() });
         queue.push(&mut batch);
         assert!(batch.is_empty());
+        if number % 5 == 0 {
+            queue.push_control(Control::CancelBarrier(CheckpointId(number as u64)));
+        }
     }
     queue.push_control(Control::EndOfPartition);
 }
 
-/// Takes so many elements; how many were batches, and whether the end was among them.
-fn consume(queue: &Subpartition, wake: &Wake, elements: usize) -> (usize, bool) {
+/// Takes so many batches; how many there were, and whether the end was found. Barriers are where they
+/// were pushed.
+fn consume(queue: &Subpartition, wake: &Wake, batches_max: usize) -> (usize, bool) {
     wake.adopt_current_thread();
     queue.attach(wake.clone());
     let mut batches = 0;
-    for _ in 0..elements {
+    while batches < batches_max {
         let element = loop {
             if let Some(element) = queue.pop() {
                 break element;
@@ -48,19 +53,23 @@ fn consume(queue: &Subpartition, wake: &Wake, elements: usize) -> (usize, bool) 
                 batches += 1;
             }
             Element::Control(Control::EndOfPartition) => return (batches, true),
+            Element::Control(Control::CancelBarrier(CheckpointId(number))) => {
+                assert_eq!(number as usize + 1, batches);
+            }
+            Element::Control(Control::Barrier(_)) => panic!("nobody pushed one"),
         }
     }
     (batches, false)
 }
 
-fn check(elements: usize, expected: (usize, bool)) {
+fn check(batches_max: usize, expected: (usize, bool)) {
     shuttle::check_random(
         move || {
             let (producer, consumer) = (Wake::new(), Wake::new());
             let queue = Arc::new(Subpartition::new(producer.clone()));
             let shared = queue.clone();
             let thread = thread::spawn(move || produce(&shared, &producer));
-            assert_eq!(consume(&queue, &consumer, elements), expected);
+            assert_eq!(consume(&queue, &consumer, batches_max), expected);
             queue.release();
             thread.join().expect("no panic");
             assert!(queue.is_released());

@@ -5,11 +5,12 @@
 //! `RUSTFLAGS="--cfg shuttle" cargo test -p millstream-shuffle --test conc_wire`
 #![cfg(shuttle)]
 
+use millstream_core::checkpoint::CheckpointId;
 use millstream_core::ids::{
     DataSetId, ExecutionAttemptId, ExecutionGraphId, JobId, JobVertexId, PartitionId,
 };
 use millstream_shuffle::batch::{Batch, BoxBatch, cast};
-use millstream_shuffle::gate::Polled;
+use millstream_shuffle::element::{Control, Found};
 use millstream_shuffle::partition::{
     BatchPrototype, ForwardRouter, PartitionWriter, ResultPartition,
 };
@@ -197,6 +198,9 @@ fn produce(registry: &PartitionRegistry, batches: u64) {
         while !writer.flush() {
             wait_for_room(&mut writer, &wake);
         }
+        if number % 4 == 1 {
+            writer.push_barrier(Control::CancelBarrier(CheckpointId(number)));
+        }
     }
     writer.finish();
 }
@@ -207,19 +211,22 @@ fn wait_for_room(writer: &mut PartitionWriter, wake: &Wake) {
     }
 }
 
-/// A consumer's task: reads to the end, or so many records.
+/// A consumer's task: reads to the end, or so many records. Barriers are where they were pushed.
 fn consume(channel: &mut RemoteChannel, wake: &Wake, records_max: usize) -> Vec<u64> {
     wake.adopt_current_thread();
     let mut records = Vec::new();
     let mut buffer: BoxBatch = Box::new(Batch::<u64>::new());
     while records.len() < records_max {
         match channel.poll(&mut buffer, Instant::now()).expect("readable") {
-            Polled::Batch => {
+            Found::Batch => {
                 records.append(&mut cast::<u64>(buffer.as_mut()).items);
                 buffer.clear();
             }
-            Polled::Empty => wake.sleep(None, || channel.is_empty()),
-            Polled::End => break,
+            Found::Empty => wake.sleep(None, || channel.is_empty()),
+            Found::Control(Control::CancelBarrier(CheckpointId(number))) => {
+                assert_eq!(records.len() as u64, 2 * (number + 1));
+            }
+            Found::Control(_) => break,
         }
     }
     records
@@ -289,7 +296,7 @@ fn conc_pool_destroy_race_a_network_that_ends_leaves_nobody_asleep() {
                 let mut buffer: BoxBatch = Box::new(Batch::<u64>::new());
                 while let Ok(polled) = channel.poll(&mut buffer, Instant::now()) {
                     buffer.clear();
-                    if polled == Polled::Empty {
+                    if polled == Found::Empty {
                         wake.sleep(None, || channel.is_empty());
                     }
                 }

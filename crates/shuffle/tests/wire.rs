@@ -141,6 +141,7 @@ fn consume(gate: &mut InputGate, wake: &Wake) -> Result<Vec<u64>, PartitionUnava
                 }
             }
             Polled::Empty => wake.sleep(None, || gate.is_idle()),
+            Polled::Control(..) => (),
             Polled::End => return Ok(numbers),
         }
     }

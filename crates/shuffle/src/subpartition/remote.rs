@@ -165,9 +165,7 @@ impl Subpartition {
         let outlet = {
             let mut state = lock(&self.state);
             let Some(remote) = &mut state.remote else { return };
-            match control {
-                Control::EndOfPartition => remote.outbox.push_end(),
-            }
+            remote.outbox.push_control(control);
             remote.sendable()
         };
         schedule(outlet);

@@ -9,7 +9,8 @@ use super::inbox::Taken;
 use super::inlet::Inlet;
 use super::link::Link;
 use crate::batch::BoxBatch;
-use crate::gate::{PartitionUnavailable, Polled};
+use crate::element::{Control, Found};
+use crate::gate::PartitionUnavailable;
 use crate::sync::Arc;
 use millstream_core::ids::PartitionId;
 use std::time::{Duration, Instant};
@@ -68,12 +69,12 @@ impl RemoteChannel {
         Self { partition, link, wait, assembly: Vec::new(), bytes: 0 }
     }
 
-    /// Fills the buffer, which is empty, with the next batch.
+    /// Fills the buffer, which is empty, with the next batch, if that is what comes next.
     pub fn poll(
         &mut self,
         buffer: &mut BoxBatch,
         now: Instant,
-    ) -> Result<Polled, PartitionUnavailable> {
+    ) -> Result<Found, PartitionUnavailable> {
         loop {
             let (link, inlet) = match &self.link {
                 Source::Link(link, inlet) => (link, inlet),
@@ -90,14 +91,18 @@ impl RemoteChannel {
                         )));
                     }
                     if !buffer.is_empty() {
-                        return Ok(Polled::Batch);
+                        return Ok(Found::Batch);
                     }
                 }
                 Taken::Empty => {
                     self.wait.answered();
-                    return Ok(Polled::Empty);
+                    return Ok(Found::Empty);
                 }
-                Taken::End => return Ok(Polled::End),
+                Taken::Control(_) if !self.assembly.is_empty() => {
+                    return Err(self.give_up("a barrier came in the middle of a row".to_owned()));
+                }
+                Taken::Control(control) => return Ok(Found::Control(control)),
+                Taken::End => return Ok(Found::Control(Control::EndOfPartition)),
                 Taken::NotFound => {
                     if self.wait.is_retry_due(now) {
                         inlet.ask_again();
@@ -140,9 +145,9 @@ impl RemoteChannel {
         &mut self,
         now: Instant,
         hindrance: Option<String>,
-    ) -> Result<Polled, PartitionUnavailable> {
+    ) -> Result<Found, PartitionUnavailable> {
         if !self.wait.is_over(now) {
-            return Ok(Polled::Empty);
+            return Ok(Found::Empty);
         }
         let bound = self.wait.bound;
         let address = match &self.link {

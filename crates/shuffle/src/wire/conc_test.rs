@@ -16,6 +16,7 @@ use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::sync::thread::{self, JoinHandle};
 use crate::sync::{Arc, Condvar, Mutex, lock};
 use crate::wake::Wake;
+use millstream_core::checkpoint::CheckpointId;
 use millstream_core::ids::{
     DataSetId, ExecutionAttemptId, ExecutionGraphId, JobVertexId, PartitionId,
 };
@@ -259,10 +260,42 @@ fn conc_finish_vs_bind_one_thread_moves_over_what_was_left() {
             let partition = partition(&Wake::new());
             let queue = partition.subpartitions[0].clone();
             (0..6).for_each(|number| push(&queue, number));
+            queue.push_control(Control::CancelBarrier(CheckpointId(6)));
             let finishing = thread::spawn(move || queue.push_control(Control::EndOfPartition));
             outlet(&bench, 100).attach(&partition);
             finishing.join().expect("no panic");
-            check_frames(&bench.finish(), 6);
+            let mut frames = bench.finish();
+            let barrier = frames.remove(7);
+            assert_eq!((barrier.header.kind, barrier.header.sequence), (Kind::CancelBarrier, 6));
+            check_frames(&frames, 6);
+        },
+        SCHEDULES,
+    );
+}
+
+#[test]
+fn conc_barriers_keep_their_place_when_a_consumer_binds_between_them() {
+    const BARRIERS: u64 = 3;
+    shuttle::check_random(
+        || {
+            let bench = Bench::new();
+            let partition = partition(&Wake::new());
+            let queue = partition.subpartitions[0].clone();
+            let producer = thread::spawn(move || {
+                for number in 0..BARRIERS {
+                    push(&queue, number);
+                    queue.push_control(Control::CancelBarrier(CheckpointId(number)));
+                }
+                queue.push_control(Control::EndOfPartition);
+            });
+            outlet(&bench, 100).attach(&partition);
+            producer.join().expect("no panic");
+            let frames = bench.finish();
+            let kinds: Vec<Kind> = frames.iter().map(|frame| frame.header.kind).collect();
+            let pair = [Kind::Data, Kind::CancelBarrier];
+            let all = [Kind::Subscribed].into_iter();
+            let all = all.chain((0..BARRIERS).flat_map(|_| pair)).chain([Kind::EndOfPartition]);
+            assert_eq!(kinds, all.collect::<Vec<_>>());
         },
         SCHEDULES,
     );

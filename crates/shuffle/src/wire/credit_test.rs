@@ -6,6 +6,8 @@ use super::frame::{Frame, HEADER_BYTES, Header, Kind, ROWS_BYTES_MAX};
 use super::inbox::{Inbox, Taken};
 use super::outbox::{FRAMES_WAITING_MAX, Outbox};
 use super::sender::Gather;
+use crate::element::{BARRIERS_MAX, Control};
+use millstream_core::checkpoint::CheckpointId;
 use proptest::prelude::*;
 use std::collections::VecDeque;
 
@@ -16,6 +18,8 @@ enum Step {
     Push(u16),
     /// The producer pushes one row of so many frames, if there is room.
     PushLong(u8),
+    /// The producer says something about the next checkpoint, room or not.
+    PushBarrier,
     /// What may leave leaves.
     Send,
     /// The oldest frame that is under way arrives.
@@ -30,6 +34,7 @@ fn any_step() -> impl Strategy<Value = Step> {
     prop_oneof![
         3 => (1_u16..600).prop_map(Step::Push),
         1 => (1_u8..12).prop_map(Step::PushLong),
+        1 => Just(Step::PushBarrier),
         3 => Just(Step::Send),
         6 => Just(Step::Arrive),
         6 => Just(Step::Take),
@@ -49,6 +54,10 @@ struct Channel {
     /// Rows are numbers of 8 bytes; a long row repeats its own.
     pushed: u64,
     arrived: u64,
+    /// How many rows were pushed before each barrier.
+    barriers: Vec<u64>,
+    /// Barriers that arrived, by their place in `barriers`.
+    passed: Vec<u64>,
     assembly: Vec<u8>,
     waiting_max: usize,
     ended: bool,
@@ -66,6 +75,8 @@ impl Channel {
             credits: VecDeque::new(),
             pushed: 0,
             arrived: 0,
+            barriers: Vec::new(),
+            passed: Vec::new(),
             assembly: Vec::new(),
             waiting_max: 0,
             ended: false,
@@ -82,6 +93,11 @@ impl Channel {
             Step::Push(rows) if self.outbox.has_room() => self.push(u64::from(*rows)),
             Step::PushLong(frames) if self.outbox.has_room() => self.push_long(*frames),
             Step::Push(_) | Step::PushLong(_) => (),
+            Step::PushBarrier => {
+                let checkpoint = CheckpointId(self.barriers.len() as u64);
+                self.barriers.push(self.pushed);
+                self.outbox.push_control(Control::CancelBarrier(checkpoint));
+            }
             Step::Send => self.send(),
             Step::Arrive => {
                 if let Some(frame) = self.frames.pop_front() {
@@ -125,7 +141,12 @@ impl Channel {
         while let Some((header, rest)) = bytes.split_first_chunk::<HEADER_BYTES>() {
             let header = Header::decode(header).expect("as written");
             let (payload, rest) = rest.split_at(header.length as usize);
-            let mut buffer = self.read.take();
+            let pool = if header.kind == Kind::Data {
+                self.read.clone()
+            } else {
+                BufferPool::for_reading()
+            };
+            let mut buffer = pool.take();
             buffer[..payload.len()].copy_from_slice(payload);
             self.frames.push_back(Frame { header, buffer: Some(buffer) });
             bytes = rest;
@@ -136,6 +157,12 @@ impl Channel {
         let (taken, announce) = self.inbox.take();
         match taken {
             Taken::Rows(frame) => self.consume(&frame),
+            Taken::Control(Control::CancelBarrier(CheckpointId(number))) => {
+                assert_eq!(self.arrived, self.barriers[number as usize], "it has lost its place");
+                assert!(self.assembly.is_empty(), "it is in the middle of a row");
+                assert!(self.passed.last().is_none_or(|last| *last < number));
+                self.passed.push(number);
+            }
             Taken::End => self.ended = true,
             Taken::Empty => (),
             _ => panic!("the channel is broken"),
@@ -176,7 +203,7 @@ impl Channel {
     }
 
     fn finish(&mut self) {
-        self.outbox.push_end();
+        self.outbox.push_control(Control::EndOfPartition);
         for _ in 0..100_000 {
             if self.ended {
                 return;
@@ -206,7 +233,31 @@ proptest! {
         channel.finish();
         prop_assert_eq!(channel.arrived, channel.pushed);
         prop_assert!(channel.outbox.is_done());
+        let all = channel.barriers.len();
+        prop_assert!(all > BARRIERS_MAX || channel.passed.len() == all, "a barrier was lost");
     }
+}
+
+#[test]
+fn barriers_need_no_credit_and_are_bounded_at_both_ends() {
+    let mut channel = Channel::new(1);
+    for _ in 0..3 {
+        channel.push(1);
+        channel.send();
+    }
+    (0..100).for_each(|_| channel.step(&Step::PushBarrier));
+    channel.finish();
+    let newest: Vec<u64> = (100 - BARRIERS_MAX as u64..100).collect();
+    assert_eq!(channel.passed, newest);
+
+    let mut channel = Channel::new(1);
+    for _ in 0..100 {
+        channel.step(&Step::PushBarrier);
+        channel.step(&Step::Send);
+        channel.step(&Step::Arrive);
+    }
+    channel.finish();
+    assert_eq!(channel.passed, newest);
 }
 
 #[test]

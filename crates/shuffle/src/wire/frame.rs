@@ -9,8 +9,11 @@
 //! | 5 | flags | of a `Data` frame: 1 hashed, 2 the row goes on in the next frame |
 //! | 6..8 | | zero |
 //! | 8..12 | channel | chosen by the consumer, never used twice on a connection |
-//! | 12..16 | sequence | counts a channel's data and its end, from 0, and wraps |
+//! | 12..16 | sequence | counts a channel's data, barriers and its end, from 0, and wraps |
 //! | 16..20 | count | records of `Data`; credits of `Credit` and `Subscribe`; version of `Hello` |
+//!
+//! Barriers of checkpoints have their place among a channel's data, but take no credit; their payloads
+//! are in `barrier`.
 //!
 //! A row that is longer than a frame travels in pieces: frames without records and with the flag
 //! "goes on", then one frame with the rest and the count 1. Every piece takes one credit, other
@@ -20,6 +23,7 @@
 //! allocated for its payload, and there is one way to write each frame: what decodes, encodes to the
 //! same bytes.
 
+use super::barrier::{BARRIER_BYTES, CANCEL_BYTES};
 use super::buffer::{Buffer, BufferPool};
 use millstream_core::ids::{
     DataSetId, ExecutionAttemptId, ExecutionGraphId, JobVertexId, PartitionId,
@@ -71,13 +75,28 @@ pub(crate) enum Kind {
     NotFound = 19,
     /// Producer: there will be no more, and not because it has ended.
     Failed = 20,
+    /// Producer: what came before is in a checkpoint, what comes after it is not.
+    Barrier = 21,
+    /// Producer: it takes no part in a checkpoint.
+    CancelBarrier = 22,
 }
 
 impl Kind {
     fn of(byte: u8) -> Option<Self> {
         use Kind::*;
-        let all =
-            [Hello, Subscribe, Credit, Cancel, Subscribed, Data, EndOfPartition, NotFound, Failed];
+        let all = [
+            Hello,
+            Subscribe,
+            Credit,
+            Cancel,
+            Subscribed,
+            Data,
+            EndOfPartition,
+            NotFound,
+            Failed,
+            Barrier,
+            CancelBarrier,
+        ];
         all.into_iter().find(|kind| *kind as u8 == byte)
     }
 
@@ -87,6 +106,8 @@ impl Kind {
             Kind::Subscribe => SUBSCRIPTION_BYTES,
             Kind::Data => ROWS_BYTES_MAX,
             Kind::Failed => TEXT_BYTES_MAX,
+            Kind::Barrier => BARRIER_BYTES,
+            Kind::CancelBarrier => CANCEL_BYTES,
             Kind::Credit
             | Kind::Cancel
             | Kind::Subscribed

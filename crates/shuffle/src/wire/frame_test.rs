@@ -1,7 +1,10 @@
 //! The decoder of frames, on frames and on anything else.
 
+use super::barrier;
 use super::buffer::BufferPool;
 use super::frame::*;
+use crate::element::Control;
+use millstream_core::checkpoint::{Alignment, Barrier, CheckpointId, SnapshotKind};
 use millstream_core::ids::{
     DataSetId, ExecutionAttemptId, ExecutionGraphId, JobVertexId, PartitionId,
 };
@@ -54,7 +57,43 @@ fn any_frame() -> impl Strategy<Value = (Header, Vec<u8>)> {
     });
     let credit = any::<[u32; 2]>()
         .prop_map(|[channel, count]| (Header::bare(Kind::Credit, channel, count), Vec::new()));
-    prop_oneof![data, credit]
+    let cancel = any::<[u32; 2]>().prop_map(|[channel, sequence]| {
+        let header = Header { sequence, ..Header::bare(Kind::CancelBarrier, channel, 0) };
+        (header, barrier::encode_cancel(CheckpointId(u64::from(sequence))))
+    });
+    prop_oneof![data, credit, cancel]
+}
+
+fn any_barrier() -> impl Strategy<Value = Barrier> {
+    let kind = prop::sample::select(vec![
+        SnapshotKind::Checkpoint,
+        SnapshotKind::FullCheckpoint,
+        SnapshotKind::Savepoint,
+        SnapshotKind::Suspend,
+        SnapshotKind::Drain,
+    ]);
+    let alignment = prop_oneof![
+        Just(Alignment::Aligned),
+        Just(Alignment::AtLeastOnce),
+        Just(Alignment::Unaligned),
+        any::<u32>().prop_map(Alignment::AlignedUntil),
+    ];
+    (any::<u64>(), any::<i64>(), kind, alignment).prop_map(
+        |(checkpoint, timestamp, kind, alignment)| Barrier {
+            checkpoint: CheckpointId(checkpoint),
+            timestamp,
+            kind,
+            alignment,
+        },
+    )
+}
+
+/// A frame of this kind with this payload.
+fn control_frame(kind: Kind, payload: &[u8]) -> Frame {
+    let mut buffer = BufferPool::for_reading().take();
+    buffer[..payload.len()].copy_from_slice(payload);
+    let header = Header { length: payload.len() as u32, ..Header::bare(kind, 0, 0) };
+    Frame { header, buffer: Some(buffer) }
 }
 
 proptest! {
@@ -77,7 +116,7 @@ proptest! {
     #[test]
     fn any_bytes_are_frames_or_an_error_and_take_one_buffer_per_frame(
         bytes in prop::collection::vec(any::<u8>(), 0..2000),
-        kinds in prop::collection::vec(0_u8..22, 1..10),
+        kinds in prop::collection::vec(0_u8..24, 1..10),
         steps in prop::collection::vec(1_usize..300, 1..5),
     ) {
         // Random bytes hardly ever look like a header; some do if a few bytes are tamed.
@@ -101,10 +140,31 @@ proptest! {
     #[test]
     fn a_header_that_decodes_encodes_to_the_same_bytes(bytes in any::<[u8; HEADER_BYTES]>()) {
         let mut tamed = bytes;
-        (tamed[2], tamed[3], tamed[4], tamed[6], tamed[7]) = (0, 0, bytes[4] % 22, 0, 0);
+        (tamed[2], tamed[3], tamed[4], tamed[6], tamed[7]) = (0, 0, bytes[4] % 24, 0, 0);
         for bytes in [bytes, tamed] {
             if let Ok(header) = Header::decode(&bytes) {
                 prop_assert_eq!(header.encode(), bytes);
+            }
+        }
+    }
+
+    #[test]
+    fn a_barrier_survives_and_there_is_one_way_to_write_it(
+        barrier in any_barrier(),
+        bytes in prop::collection::vec(any::<u8>(), 0..=24),
+        tame in any::<[u8; 2]>(),
+    ) {
+        let written = control_frame(Kind::Barrier, &barrier::encode_barrier(&barrier));
+        prop_assert_eq!(barrier::decode(&written), Ok(Control::Barrier(barrier)));
+        let mut tamed = bytes.clone();
+        if let Some(middle) = tamed.get_mut(16..20) {
+            middle.copy_from_slice(&[tame[0] % 6, tame[1] % 5, 0, 0]);
+        }
+        for bytes in [bytes, tamed] {
+            if let Ok(Control::Barrier(barrier)) =
+                barrier::decode(&control_frame(Kind::Barrier, &bytes))
+            {
+                prop_assert_eq!(barrier::encode_barrier(&barrier), bytes);
             }
         }
     }
@@ -128,6 +188,54 @@ proptest! {
         prop_assert!(Subscription::decode(&bytes[cut..]).is_err());
         prop_assert!(Subscription::decode(&[&bytes[..], &[0]].concat()).is_err());
     }
+}
+
+#[test]
+fn a_barrier_is_written_as_it_always_was() {
+    let barrier = Barrier {
+        checkpoint: CheckpointId(0x0102_0304_0506_0708),
+        timestamp: -2,
+        kind: SnapshotKind::Drain,
+        alignment: Alignment::AlignedUntil(0x0a0b_0c0d),
+    };
+    let expected = [
+        [8, 7, 6, 5, 4, 3, 2, 1],
+        [0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
+        [4, 3, 0, 0, 0x0d, 0x0c, 0x0b, 0x0a],
+    ];
+    assert_eq!(barrier::encode_barrier(&barrier), expected.concat());
+    assert_eq!(barrier::encode_cancel(CheckpointId(258)), [2, 1, 0, 0, 0, 0, 0, 0]);
+    let cancel = control_frame(Kind::CancelBarrier, &[2, 1, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(barrier::decode(&cancel), Ok(Control::CancelBarrier(CheckpointId(258))));
+    assert_eq!((Kind::Barrier as u8, Kind::CancelBarrier as u8, VERSION), (21, 22, 1));
+}
+
+#[test]
+fn a_barrier_of_another_length_or_with_unknown_numbers_is_refused() {
+    let barrier = Barrier {
+        checkpoint: CheckpointId(1),
+        timestamp: 2,
+        kind: SnapshotKind::Checkpoint,
+        alignment: Alignment::Aligned,
+    };
+    let bytes = barrier::encode_barrier(&barrier);
+    let refused = |bytes: &[u8]| {
+        let decoded = barrier::decode(&control_frame(Kind::Barrier, bytes));
+        assert_eq!(decoded, Err(FrameError::Malformed("barrier")), "{bytes:?}");
+    };
+    refused(&bytes[..23]);
+    refused(&[]);
+    for (at, value) in [(16, 5), (17, 4), (18, 1), (19, 1), (20, 1)] {
+        let mut bytes = bytes.clone();
+        bytes[at] = value;
+        refused(&bytes);
+    }
+    let cut = control_frame(Kind::CancelBarrier, &[0; 7]);
+    assert_eq!(barrier::decode(&cut), Err(FrameError::Malformed("barrier")));
+    let mut header = Header::bare(Kind::Barrier, 3, 0).encode();
+    header[0] = 25;
+    let (_, error) = decode(&header, &[20], &BufferPool::for_reading());
+    assert!(matches!(error, Some(FrameError::TooLong { channel: 3, max: 24, .. })), "{error:?}");
 }
 
 #[test]

@@ -7,10 +7,14 @@
 //! credit back, and half a window at a time is announced. So at most a window of frames waits here,
 //! and a producer that sends more breaks the protocol.
 //!
+//! Barriers take no credit; those that nobody takes are bounded by their number.
+//!
 //! Invariant: credit held by the producer + frames here + credit not yet announced = window, from
 //! the subscription to the end of the connection.
 
+use super::barrier;
 use super::frame::{Frame, GOES_ON, Kind};
+use crate::element::{Control, make_room};
 use std::collections::VecDeque;
 
 /// How far the subscription has come on the present connection.
@@ -32,6 +36,8 @@ enum Phase {
 pub(crate) enum Taken {
     /// Rows.
     Rows(Frame),
+    /// A barrier or a cancellation.
+    Control(Control),
     /// Nothing now, and the producer has answered.
     Empty,
     /// Nothing: the producer has not answered, or there is no connection yet. With a cause, if one
@@ -47,7 +53,7 @@ pub(crate) enum Taken {
 
 /// What came in on one channel.
 pub(crate) struct Inbox {
-    frames: VecDeque<Frame>,
+    items: VecDeque<Item>,
     phase: Phase,
     failure: String,
     /// Why there is no answer so far.
@@ -60,8 +66,13 @@ pub(crate) struct Inbox {
     unannounced: u32,
     /// The number of the next frame.
     sequence: u32,
-    /// A frame with rows came, on whatever connection.
+    /// A frame with rows or a barrier came, on whatever connection.
     received: bool,
+}
+
+enum Item {
+    Rows(Frame),
+    Control(Control),
 }
 
 impl Inbox {
@@ -69,7 +80,7 @@ impl Inbox {
     pub(crate) fn new(window: u32) -> Self {
         assert!(window > 0, "a channel without credit never moves");
         Self {
-            frames: VecDeque::new(),
+            items: VecDeque::new(),
             phase: Phase::Asked,
             failure: String::new(),
             hindrance: None,
@@ -83,7 +94,7 @@ impl Inbox {
 
     /// The producer is asked (again); gives the credit that goes with it.
     pub(crate) fn ask(&mut self) -> u32 {
-        debug_assert!(!self.received && self.frames.is_empty());
+        debug_assert!(!self.received && self.items.is_empty());
         self.phase = Phase::Asked;
         (self.held, self.unannounced, self.sequence) = (self.window, 0, 0);
         self.window
@@ -105,6 +116,7 @@ impl Inbox {
                 self.phase = Phase::Ended;
             }
             (Kind::Data, Phase::Open) => self.receive_rows(frame)?,
+            (Kind::Barrier | Kind::CancelBarrier, Phase::Open) => self.receive_barrier(&frame)?,
             (kind, phase) => return Err(format!("a frame {kind:?} came when it was {phase:?}")),
         }
         Ok(())
@@ -121,7 +133,16 @@ impl Inbox {
             Some(held) => self.held = held,
         }
         self.received = true;
-        self.frames.push_back(frame);
+        self.items.push_back(Item::Rows(frame));
+        Ok(())
+    }
+
+    fn receive_barrier(&mut self, frame: &Frame) -> Result<(), String> {
+        self.check_sequence(frame)?;
+        let control = barrier::decode(frame).map_err(|error| error.to_string())?;
+        self.received = true;
+        make_room(&mut self.items, |item| matches!(item, Item::Control(_)));
+        self.items.push_back(Item::Control(control));
         Ok(())
     }
 
@@ -133,9 +154,13 @@ impl Inbox {
 
     /// What there is for the task, and whether credit has to be announced.
     pub(crate) fn take(&mut self) -> (Taken, bool) {
-        if let Some(frame) = self.frames.pop_front() {
-            self.unannounced += 1;
-            return (Taken::Rows(frame), self.is_announcement_due());
+        match self.items.pop_front() {
+            Some(Item::Rows(frame)) => {
+                self.unannounced += 1;
+                return (Taken::Rows(frame), self.is_announcement_due());
+            }
+            Some(Item::Control(control)) => return (Taken::Control(control), false),
+            None => (),
         }
         let taken = match self.phase {
             Phase::Asked => Taken::Unanswered(self.hindrance.clone()),
@@ -163,7 +188,7 @@ impl Inbox {
 
     /// Whether the task would find nothing new.
     pub(crate) fn is_empty(&self) -> bool {
-        self.frames.is_empty() && matches!(self.phase, Phase::Asked | Phase::Open)
+        self.items.is_empty() && matches!(self.phase, Phase::Asked | Phase::Open)
     }
 
     /// Whether nothing more will come by itself.

@@ -9,10 +9,12 @@
 //! Invariants: `frames` counts the items with rows; a sequence number is given when a frame is
 //! taken, so the numbers of what was taken have no gap.
 
+use super::barrier::{encode_barrier, encode_cancel};
 use super::buffer::Buffer;
 use super::frame::{GOES_ON, HASHED, Header, Kind, ROWS_BYTES_MAX, TEXT_BYTES_MAX};
 use super::sender::{Gather, Payload, TURN_FRAMES};
 use crate::batch::BATCH_RECORDS_MAX;
+use crate::element::{Control, make_room};
 use crate::sync::Arc;
 use std::collections::VecDeque;
 
@@ -43,7 +45,7 @@ pub(crate) struct Outbox {
 
 enum Item {
     Rows { payload: Payload, count: u32, flags: u8 },
-    End,
+    Control(Control),
     Failed(String),
 }
 
@@ -67,7 +69,7 @@ impl Outbox {
         match self.items.front() {
             None => false,
             Some(Item::Rows { .. }) => self.credit > 0,
-            Some(Item::End | Item::Failed(_)) => true,
+            Some(Item::Control(_) | Item::Failed(_)) => true,
         }
     }
 
@@ -128,9 +130,15 @@ impl Outbox {
         }
     }
 
-    /// Adds the end: nothing will follow.
-    pub(crate) fn push_end(&mut self) {
-        self.items.push_back(Item::End);
+    /// Adds a control element; after the end nothing will follow.
+    pub(crate) fn push_control(&mut self, control: Control) {
+        if control.is_barrier() {
+            make_room(&mut self.items, |item| match item {
+                Item::Control(control) => control.is_barrier(),
+                Item::Rows { .. } | Item::Failed(_) => false,
+            });
+        }
+        self.items.push_back(Item::Control(control));
     }
 
     /// Drops what waits and tells the consumer why there will be no more.
@@ -175,14 +183,27 @@ impl Outbox {
                 self.credit -= 1;
                 (Kind::Data, payload, count, flags)
             }
-            Item::End => (Kind::EndOfPartition, Payload::None, 0, 0),
+            Item::Control(control) => {
+                let (kind, payload) = frame_of(control);
+                (kind, payload, 0, 0)
+            }
             Item::Failed(reason) => (Kind::Failed, Payload::text(&reason), 0, 0),
         };
         self.sent = true;
-        self.done |= kind != Kind::Data;
+        self.done |= matches!(kind, Kind::EndOfPartition | Kind::Failed);
         let header = Header { length: 0, kind, flags, channel, sequence: self.sequence, count };
         self.sequence = self.sequence.wrapping_add(1);
         gather.push(header, payload);
+    }
+}
+
+fn frame_of(control: Control) -> (Kind, Payload) {
+    match control {
+        Control::Barrier(barrier) => (Kind::Barrier, Payload::Small(encode_barrier(&barrier))),
+        Control::CancelBarrier(checkpoint) => {
+            (Kind::CancelBarrier, Payload::Small(encode_cancel(checkpoint)))
+        }
+        Control::EndOfPartition => (Kind::EndOfPartition, Payload::None),
     }
 }
 

@@ -52,7 +52,7 @@ pub(crate) enum Payload {
     Rows(Buffer),
     /// A part of a row that is too long for one frame.
     Piece(Arc<Buffer>, Range<usize>),
-    /// A subscription or an explanation.
+    /// A subscription, a barrier or an explanation.
     Small(Vec<u8>),
 }
 

@@ -195,6 +195,7 @@ impl<T: Record> Reader<T> {
                     return Ok(Some(records));
                 }
                 Polled::End => return Ok(None),
+                Polled::Control(..) => (),
                 Polled::Empty => self.rest(),
             }
         }
@@ -211,6 +212,7 @@ impl<T: Record> Reader<T> {
                     buffer.clear();
                 }
                 Polled::End => return records,
+                Polled::Control(..) => (),
                 Polled::Empty => self.rest(),
             }
         }

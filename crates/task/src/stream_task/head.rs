@@ -88,6 +88,7 @@ impl Head {
                 if rest.is_empty() {
                     match poll_gates(gates, buffer, now).map_err(TaskError::Partition)? {
                         gate::Polled::Batch => (),
+                        gate::Polled::Control(..) => return Ok(Polled::More),
                         gate::Polled::Empty => return Ok(Polled::Idle(deadline(gates))),
                         gate::Polled::End => return Ok(Polled::End),
                     }
@@ -160,7 +161,7 @@ fn poll_gates(
     let mut alive = false;
     for gate in gates.iter_mut().filter(|gate| !gate.ended) {
         match gate.gate.poll(buffer, now)? {
-            gate::Polled::Batch => return Ok(gate::Polled::Batch),
+            found @ (gate::Polled::Batch | gate::Polled::Control(..)) => return Ok(found),
             gate::Polled::Empty => alive = true,
             gate::Polled::End => gate.ended = true,
         }
