@@ -4,9 +4,11 @@
 //! - [`stream_task`]: one task, a step function over its chain of operators;
 //! - [`failure`]: how errors and panics of user code become a failure of the attempt;
 //! - [`slot`]: a slot is a thread that steps the tasks of its sharing group in turn;
+//! - `rest`: how that thread waits when none of them can move;
 //! - [`host`]: deploys, cancels and reports: what a task executor speaks to.
 
 pub mod failure;
 pub mod host;
+mod rest;
 pub mod slot;
 pub mod stream_task;

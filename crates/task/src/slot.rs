@@ -6,6 +6,7 @@
 
 use crate::failure::{TaskError, catch};
 use crate::host::EventSink;
+use crate::rest::Rest;
 use crate::stream_task::{Step, StreamTask};
 use millstream_core::ids::{ExecutionAttemptId, JobVertexId};
 use millstream_core::job_graph::SourceSplit;
@@ -20,9 +21,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-
-/// How long the thread looks for more before it sleeps: a wake-up costs more than this.
-const SPIN: Duration = Duration::from_micros(20);
 
 /// Builds a task on the thread that will run it.
 pub type BuildTask = Box<dyn FnOnce(&Wake) -> Result<StreamTask, TaskError> + Send>;
@@ -76,7 +74,16 @@ impl Slot {
         let builder = std::thread::Builder::new().name(name.to_owned());
         let thread = builder.spawn({
             let mailbox = mailbox.clone();
-            move || SlotThread { mailbox, events, tasks: Vec::new(), dismissed: false }.run()
+            move || {
+                SlotThread {
+                    mailbox,
+                    events,
+                    tasks: Vec::new(),
+                    dismissed: false,
+                    rest: Rest::default(),
+                }
+                .run()
+            }
         })?;
         Ok(Self { mailbox, thread: Some(thread) })
     }
@@ -109,6 +116,8 @@ struct SlotThread {
     /// Downstream first.
     tasks: Vec<RunningTask>,
     dismissed: bool,
+    /// How it waits; learns how late sleeps end here.
+    rest: Rest,
 }
 
 struct RunningTask {
@@ -285,26 +294,19 @@ impl SlotThread {
         (self.events)(FromJobProcess::TaskState(Box::new(state)));
     }
 
-    /// Looks for more for a moment, then sleeps until there is.
+    /// Waits until there is something to do (see [`crate::rest`]).
     fn rest(&mut self) {
-        let began = Instant::now();
-        while began.elapsed() < SPIN {
-            if !self.is_idle(Instant::now()) {
-                return;
-            }
-            std::hint::spin_loop();
-        }
-        let until = self.tasks.iter().filter_map(|task| task.wake_at).min();
-        let timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
-        self.mailbox.wake.sleep(timeout, || self.is_idle(Instant::now()));
+        let Self { mailbox, tasks, rest, .. } = self;
+        let until = tasks.iter().filter_map(|task| task.wake_at).min();
+        rest.rest(&mailbox.wake, until, || is_idle(mailbox, tasks, Instant::now()));
     }
+}
 
-    fn is_idle(&self, now: Instant) -> bool {
-        !self.mailbox.filled.load(Ordering::Acquire)
-            && self.tasks.iter().all(|running| {
-                running.task.is_idle() && running.wake_at.is_none_or(|until| until > now)
-            })
-    }
+fn is_idle(mailbox: &Mailbox, tasks: &[RunningTask], now: Instant) -> bool {
+    !mailbox.filled.load(Ordering::Acquire)
+        && tasks.iter().all(|running| {
+            running.task.is_idle() && running.wake_at.is_none_or(|until| until > now)
+        })
 }
 
 /// The kernel may delay a timed sleep by 50 µs to save wake-ups. Records that are due are not to wait
