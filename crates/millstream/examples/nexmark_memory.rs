@@ -2,7 +2,7 @@
 //!
 //! The events are made on the task's own thread before the clock starts; the source gives them away in
 //! batches, the sink drops what comes. The clock runs from the first poll to the end of the events.
-//! Compare with `loops nexmark` in `benches/rivals`.
+//! It prints one line of JSON. Compare with `loops nexmark` in `benches/rivals`.
 
 use millstream::connectors::nexmark::{self, Event, euros};
 use millstream::operator::context::TaskContext;
@@ -21,7 +21,38 @@ struct InMemory {
 struct Reader {
     events: std::vec::IntoIter<Event>,
     count: usize,
-    began: Option<Instant>,
+    began: Option<Began>,
+}
+
+/// Wall time and the thread's processor time.
+#[derive(Clone, Copy)]
+struct Began {
+    at: Instant,
+    cpu_seconds: Option<f64>,
+}
+
+impl Began {
+    fn now() -> Self {
+        Self { at: Instant::now(), cpu_seconds: cpu_seconds_of_thread() }
+    }
+
+    /// Prints what so many events took since then. All of the job runs on this thread.
+    fn report(self, events: usize) {
+        let seconds = self.at.elapsed().as_secs_f64();
+        let used = cpu_seconds_of_thread().zip(self.cpu_seconds).map(|(now, then)| now - then);
+        let cpu_seconds = used.unwrap_or(seconds);
+        println!(
+            "{{\"bench\":\"nexmark\",\"impl\":\"millstream\",\"records\":{events},\
+             \"seconds\":{seconds},\"cpu_seconds\":{cpu_seconds}}}"
+        );
+    }
+}
+
+/// Linux counts it in nanoseconds.
+fn cpu_seconds_of_thread() -> Option<f64> {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    let nanos: f64 = text.split(' ').next()?.parse().ok()?;
+    Some(nanos / 1e9)
 }
 
 impl Source<Event> for InMemory {
@@ -48,10 +79,9 @@ impl SourceReader<Event> for Reader {
         room: usize,
         _: SourceClock,
     ) -> Result<Poll, OperatorError> {
-        let began = *self.began.get_or_insert_with(Instant::now);
+        let began = *self.began.get_or_insert_with(Began::now);
         if self.events.len() == 0 {
-            let seconds = began.elapsed().as_secs_f64();
-            println!("{:.1} M events/s", self.count as f64 / seconds / 1e6);
+            began.report(self.count);
             return Ok(Poll::End);
         }
         out.extend(self.events.by_ref().take(room));

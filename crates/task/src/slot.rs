@@ -75,14 +75,8 @@ impl Slot {
         let thread = builder.spawn({
             let mailbox = mailbox.clone();
             move || {
-                SlotThread {
-                    mailbox,
-                    events,
-                    tasks: Vec::new(),
-                    dismissed: false,
-                    rest: Rest::default(),
-                }
-                .run()
+                let (tasks, rest) = (Vec::new(), Rest::default());
+                SlotThread { mailbox, events, tasks, dismissed: false, rest }.run();
             }
         })?;
         Ok(Self { mailbox, thread: Some(thread) })

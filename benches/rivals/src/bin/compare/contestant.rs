@@ -5,6 +5,13 @@ pub(crate) const TEXT: &str = "<text>";
 /// Stands for a folder that holds the same text in two files.
 pub(crate) const TEXT_HALVES: &str = "<text-halves>";
 
+/// Stands for the file of Nexmark events as JSON.
+pub(crate) const EVENTS: &str = "<events>";
+/// Stands for the folder of that file as Flink's job wants it.
+pub(crate) const EVENTS_FOLDER: &str = "<events-folder>";
+/// Stands for the folder of Flink's SQL queries.
+pub(crate) const SQL_FOLDER: &str = "<sql-folder>";
+
 /// Somebody who does the job.
 pub(crate) struct Contestant {
     pub(crate) name: String,
@@ -24,6 +31,8 @@ pub(crate) enum How {
     Rival,
     /// An example of the engine.
     Ours,
+    /// An example of the engine, on a cluster of two workers with one slot each.
+    OursOnCluster,
     /// A job class on a running Flink cluster.
     Flink,
 }
@@ -40,7 +49,7 @@ impl Contestant {
     /// Runs that are not counted: a JVM compiles during the first one.
     pub(crate) fn warmup_runs(&self) -> usize {
         match self.how {
-            How::Rival | How::Ours => 0,
+            How::Rival | How::Ours | How::OursOnCluster => 0,
             How::Flink => 1,
         }
     }
@@ -52,4 +61,10 @@ pub(crate) enum Absence {
     Missing(String),
     /// It ran and failed.
     Failed(String),
+}
+
+impl<E: Into<Box<dyn std::error::Error + Send + Sync>>> From<E> for Absence {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into().to_string())
+    }
 }

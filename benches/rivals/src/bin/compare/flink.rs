@@ -54,6 +54,13 @@ impl Flink {
     }
 }
 
+/// Where the queries of its SQL job are: `FLINK_SQL`, or `sql/` of the installation.
+pub(crate) fn sql_folder() -> PathBuf {
+    let installed =
+        || PathBuf::from(std::env::var_os("FLINK_PEER").unwrap_or_default()).join("sql");
+    std::env::var_os("FLINK_SQL").map_or_else(installed, PathBuf::from)
+}
+
 /// Whether a line of output is what a job measured.
 pub(crate) fn is_figures(line: &str) -> bool {
     line.starts_with("RESULT,") || line.starts_with("LATENCY,")

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,7 +11,11 @@ use millstream_rivals::Result;
 use millstream_rivals::usage;
 use serde_json::Value;
 
+use crate::cluster;
 use crate::flink;
+
+/// How often a program's memory is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// What one run gave.
 #[derive(Clone, Copy, Default)]
@@ -25,11 +30,18 @@ pub(crate) struct Figures {
     pub(crate) p99_us: f64,
 }
 
-/// Runs a program to its end and reads the last line of its output that holds figures.
+/// Runs a program to its end and reads the lines of its output that hold figures.
 pub(crate) fn run(mut command: Command, time_limit: Duration) -> Result<Figures> {
     let started = Instant::now();
     let mut child = command.stdout(Stdio::piped()).spawn()?;
-    let (line, in_time) = last_line_with_figures(&mut child, time_limit)?;
+    let (pid, over) = (child.id(), AtomicBool::new(false));
+    let (lines, peak_rss_kb) = thread::scope(|scope| {
+        let peak = scope.spawn(|| watch_peak(pid, &over));
+        let lines = lines_with_figures(&mut child, time_limit);
+        over.store(true, Ordering::Relaxed);
+        (lines, peak.join().expect("reading files does not panic"))
+    });
+    let (lines, in_time) = lines?;
     let (status, usage) = usage::wait(child)?;
     let seconds = started.elapsed().as_secs_f64();
     if !in_time {
@@ -38,20 +50,23 @@ pub(crate) fn run(mut command: Command, time_limit: Duration) -> Result<Figures>
     if !status.success() {
         return Err(status.to_string().into());
     }
-    let from_outside = Figures {
-        seconds,
-        cpu_seconds: usage.cpu_seconds,
-        peak_rss_kb: usage.peak_rss_kb as f64,
-        ..Default::default()
-    };
-    Ok(match line {
-        Some(line) => read_line(&line, from_outside),
-        None => from_outside,
-    })
+    let from_outside =
+        Figures { seconds, cpu_seconds: usage.cpu_seconds, peak_rss_kb, ..Default::default() };
+    Ok(read_lines(&lines, from_outside))
+}
+
+/// The peak that was seen last. What `wait4` says begins with the memory of this program.
+fn watch_peak(pid: u32, over: &AtomicBool) -> f64 {
+    let mut peak: f64 = 0.0;
+    while !over.load(Ordering::Relaxed) {
+        thread::sleep(LOOK_EVERY);
+        peak = peak.max(cluster::peak_rss_kb(pid));
+    }
+    peak
 }
 
 /// Reads the output until it is closed, which a guard thread brings about when time is over.
-fn last_line_with_figures(child: &mut Child, limit: Duration) -> Result<(Option<String>, bool)> {
+fn lines_with_figures(child: &mut Child, limit: Duration) -> Result<(Vec<String>, bool)> {
     let output = child.stdout.take().expect("the output was piped");
     let pid = child.id();
     let (done, waiting) = mpsc::channel::<()>();
@@ -63,16 +78,27 @@ fn last_line_with_figures(child: &mut Child, limit: Duration) -> Result<(Option<
         }
         _ => true,
     });
-    let mut last = None;
+    let mut found = Vec::new();
     for line in BufReader::new(output).lines() {
         let line = line?;
         if line.starts_with('{') || flink::is_figures(&line) {
-            last = Some(line);
+            found.push(line);
         }
     }
     drop(done);
     let in_time = guard.join().expect("the guard does not panic");
-    Ok((last, in_time))
+    Ok((found, in_time))
+}
+
+/// The figures of the last line; of latencies, which each subtask of a sink prints, the worst.
+pub(crate) fn read_lines(lines: &[String], from_outside: Figures) -> Figures {
+    let all: Vec<Figures> = lines.iter().map(|line| read_line(line, from_outside)).collect();
+    let worst = |figure: fn(&Figures) -> f64| all.iter().map(figure).fold(0.0, f64::max);
+    Figures {
+        p50_us: worst(|line| line.p50_us),
+        p99_us: worst(|line| line.p99_us),
+        ..all.last().copied().unwrap_or(from_outside)
+    }
 }
 
 /// Takes each figure from the line if it has it.
@@ -102,6 +128,13 @@ mod tests {
         let figures = read_line(r#"{"bench":"wordcount","seconds":1.5}"#, from_outside);
         assert_eq!(figures.seconds, 1.5);
         assert_eq!(figures.peak_rss_kb, 7.0);
+    }
+
+    #[test]
+    fn of_several_subtasks_the_slowest_counts() {
+        let line = |p50: u32| format!(r#"{{"bench":"latency","p50_us":{p50},"p99_us":9}}"#);
+        let figures = read_lines(&[line(7), line(5)], Figures::default());
+        assert_eq!((figures.p50_us, figures.p99_us), (7.0, 9.0));
     }
 
     #[test]

@@ -1,123 +1,91 @@
-//! A benchmark's results as a Markdown table.
-
-use std::fmt::Write;
+//! All results as one Markdown table.
 
 use crate::benchmark::{Benchmark, Kind};
 use crate::contestant::{Absence, Contestant, How};
-use crate::measure::Figures;
-use crate::series::{Series, median};
+use crate::row::Row;
+use crate::series::Series;
 
-/// The medians that a table shows.
-struct Row {
-    seconds: f64,
-    /// Of the fastest run: far from the median, something else was running.
-    seconds_min: f64,
-    cpu_seconds: f64,
-    peak_mb: f64,
-    records: f64,
-    p50_us: f64,
-    p99_us: f64,
-}
+/// The columns.
+pub(crate) const HEAD: &str = "| benchmark | engine | M records/s | fastest run | CPU s \
+     | M records per CPU s | peak MB | ratio | ratio per CPU s | p50 µs | p99 µs | asked |\n\
+     |---|---|---|---|---|---|---|---|---|---|---|---|\n";
 
-impl Row {
-    fn new(contestant: &Contestant, runs: &[Figures]) -> Self {
-        let said = median(runs, |run| run.records);
-        Self {
-            seconds: median(runs, |run| run.seconds),
-            seconds_min: runs.iter().map(|run| run.seconds).fold(f64::INFINITY, f64::min),
-            cpu_seconds: median(runs, |run| run.cpu_seconds),
-            peak_mb: median(runs, |run| run.peak_rss_kb) / 1024.0,
-            records: contestant.records.map_or(said, |records| records as f64),
-            p50_us: median(runs, |run| run.p50_us),
-            p99_us: median(runs, |run| run.p99_us),
-        }
-    }
-
-    fn records_per_second(&self) -> f64 {
-        self.records / self.seconds
-    }
-
-    fn records_per_cpu_second(&self) -> f64 {
-        self.records / self.cpu_seconds
-    }
-}
-
-/// The whole table. The first contestant that ran is the reference.
+/// The rows of one benchmark. The first contestant that ran is the reference.
 pub(crate) fn render(benchmark: &Benchmark, series: &[Series]) -> String {
-    let mut text = head(benchmark.kind).to_owned();
-    let mut reference: Option<Row> = None;
+    let rows = rows(benchmark, series);
+    let reference = rows.first().map(|(_, row)| *row).unwrap_or_default();
+    let mut text = String::new();
     for (contestant, series) in benchmark.contestants.iter().zip(series) {
-        let row = match series {
-            Series::Absent(absence) => {
-                text += &absent(contestant, absence);
-                continue;
+        let row = rows.iter().find(|(name, _)| *name == contestant.name).map(|(_, row)| row);
+        text += &match (series, row) {
+            (Series::Absent(absence), _) => absent(benchmark, contestant, absence),
+            (Series::Ran(_), None) => String::new(),
+            (Series::Ran(_), Some(row)) => {
+                let cells = match benchmark.kind {
+                    Kind::Throughput => throughput(row, &reference),
+                    Kind::Latency => latency(contestant, row, &reference),
+                };
+                let bounds = benchmark.bounds.iter().filter(|bound| bound.of == contestant.name);
+                let asked: Vec<String> = bounds.filter_map(|bound| bound.judge(&rows)).collect();
+                let name = name(contestant, row, &reference);
+                format!("| {} | {name} | {cells} | {} |\n", benchmark.name, asked.join("; "))
             }
-            Series::Ran(runs) => Row::new(contestant, runs),
-        };
-        // Who has not counted has done what the reference did.
-        let records = match (&reference, row.records) {
-            (Some(reference), 0.0) => reference.records,
-            _ => row.records,
-        };
-        let row = Row { records, ..row };
-        let reference = reference.get_or_insert(Row { ..row });
-        text += &match benchmark.kind {
-            Kind::Throughput => throughput(&name(contestant, &row, reference), &row, reference),
-            Kind::Latency => latency(contestant, &row, reference),
         };
     }
     text
 }
 
-fn head(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Throughput => {
-            "| contestant | M records/s | fastest run | CPU s | M records per CPU s | peak MB \
-             | ratio | ratio per CPU s |\n|---|---|---|---|---|---|---|---|\n"
-        }
-        Kind::Latency => {
-            "| contestant | p50 µs | p99 µs | CPU s | peak MB | p50 ratio | p99 ratio |\n\
-             |---|---|---|---|---|---|---|\n"
+fn rows(benchmark: &Benchmark, series: &[Series]) -> Vec<(String, Row)> {
+    let mut rows: Vec<(String, Row)> = Vec::new();
+    for (contestant, series) in benchmark.contestants.iter().zip(series) {
+        if let Series::Ran(runs) = series {
+            let mut row = Row::new(contestant, runs);
+            // Who has not counted has done what the reference did.
+            if let (true, Some((_, reference))) = (row.records == 0.0, rows.first()) {
+                row.records = reference.records;
+            }
+            rows.push((contestant.name.clone(), row));
         }
     }
+    rows
 }
 
 /// The contestant's name; whoever has counted other records than the reference is shown up.
 fn name(contestant: &Contestant, row: &Row, reference: &Row) -> String {
-    if contestant.records.is_some() || row.records == reference.records {
+    if contestant.records.is_some() || row.records == reference.records || row.p50_us > 0.0 {
         return contestant.name.clone();
     }
     format!("{} (counted {} of {} records!)", contestant.name, row.records, reference.records)
 }
 
-fn throughput(name: &str, row: &Row, reference: &Row) -> String {
+fn throughput(row: &Row, reference: &Row) -> String {
     format!(
-        "| {name} | {:.1} | {:.1} | {:.2} | {:.1} | {:.0} | {:.2} | {:.2} |\n",
-        row.records_per_second() / 1e6,
+        "{:.1} | {:.1} | {:.2} | {:.1} | {:.0} | {:.2} | {:.2} | | ",
+        row.per_second() / 1e6,
         row.records / row.seconds_min / 1e6,
         row.cpu_seconds,
-        row.records_per_cpu_second() / 1e6,
+        row.per_cpu_second() / 1e6,
         row.peak_mb,
-        row.records_per_second() / reference.records_per_second(),
-        row.records_per_cpu_second() / reference.records_per_cpu_second(),
+        row.per_second() / reference.per_second(),
+        row.per_cpu_second() / reference.per_cpu_second(),
     )
 }
 
 fn latency(contestant: &Contestant, row: &Row, reference: &Row) -> String {
-    let mut text = format!("| {} | {:.1} | {:.1} | ", contestant.name, row.p50_us, row.p99_us);
-    // Flink's latency job does not say what it used.
-    match contestant.how {
-        How::Flink => text += "– | – ",
-        _ => write!(text, "{:.2} | {:.0} ", row.cpu_seconds, row.peak_mb)
-            .expect("writing to a string succeeds"),
-    }
-    let (p50, p99) = (row.p50_us / reference.p50_us, row.p99_us / reference.p99_us);
-    text + &format!("| {p50:.2} | {p99:.2} |\n")
+    let used = match contestant.how {
+        // Flink's latency job does not say what it used.
+        How::Flink => "– | | –".to_owned(),
+        _ => format!("{:.2} | | {:.0}", row.cpu_seconds, row.peak_mb),
+    };
+    let ratio = row.p50_us / reference.p50_us;
+    format!(" | | {used} | {ratio:.2} | | {:.1} | {:.1}", row.p50_us, row.p99_us)
 }
 
-fn absent(contestant: &Contestant, absence: &Absence) -> String {
-    match absence {
-        Absence::Missing(reason) => format!("| {} | not here: {reason} |\n", contestant.name),
-        Absence::Failed(reason) => format!("| {} | failed: {reason} |\n", contestant.name),
-    }
+fn absent(benchmark: &Benchmark, contestant: &Contestant, absence: &Absence) -> String {
+    let why = match absence {
+        Absence::Missing(reason) => format!("SKIPPED: {reason}"),
+        Absence::Failed(reason) => format!("FAILED: {reason}"),
+    };
+    let empty = " |".repeat(10);
+    format!("| {} | {} | {why} |{empty}\n", benchmark.name, contestant.name)
 }
