@@ -5,6 +5,7 @@
 //! - `panic-in-main`, `panic-in-map`, `panic-in-key`, `panic-in-partitioner`, `panic-in-source`,
 //!   `error-in-map`: fail there;
 //! - `abort-in-map`: ends the whole job process;
+//! - `greedy`: uses more and more memory;
 //! - `stuck`: never comes back from a map;
 //! - `other-edge`, `other-type`, `environment`: plans that differ where `IN_JOB_PROCESS` says that
 //!   this is not the client;
@@ -48,6 +49,10 @@ fn main() -> Result<()> {
             mapped(&env, |n| if n == 7 { Err("seven is refused".into()) } else { Ok(n) });
         }
         "abort-in-map" => mapped(&env, |n| if n == 7 { std::process::abort() } else { Ok(n) }),
+        "greedy" => mapped(&env, |n| {
+            std::mem::forget(std::hint::black_box(vec![1_u8; 1 << 20]));
+            Ok(n)
+        }),
         "stuck" => mapped(&env, |n| {
             loop {
                 std::hint::black_box(n);

@@ -15,6 +15,15 @@ pub fn resident_bytes_of(pid: u32) -> Option<u64> {
     resident_bytes_at(&format!("/proc/{pid}/statm"))
 }
 
+/// What a process has for itself of its resident size: without the pages of files, which the kernel
+/// can take back, and without what it shares.
+pub fn private_bytes_of(pid: u32) -> Option<u64> {
+    let statm = read_to_string(format!("/proc/{pid}/statm")).ok()?;
+    let mut pages = statm.split_ascii_whitespace().skip(1).map(|number| number.parse::<u64>().ok());
+    let (resident, shared) = (pages.next()??, pages.next()??);
+    Some(resident.saturating_sub(shared) * rustix::param::page_size() as u64)
+}
+
 /// The memory of this machine, in bytes.
 pub fn physical_bytes() -> Option<u64> {
     physical_in(&read_to_string("/proc/meminfo").ok()?)
@@ -103,6 +112,12 @@ mod tests {
         assert!(resident_bytes_of(std::process::id()).unwrap() > 100_000);
         assert!(available_bytes().unwrap() <= physical_bytes().unwrap());
         assert_eq!(resident_bytes_of(0x7fff_fff0), None);
+        let before = private_bytes_of(std::process::id()).unwrap();
+        let touched = vec![1_u8; 64 << 20];
+        let after = private_bytes_of(std::process::id()).unwrap();
+        assert!(after > before + (32 << 20), "{before}, then {after}");
+        drop(touched);
+        assert_eq!(private_bytes_of(0x7fff_fff0), None);
     }
 
     #[test]

@@ -54,6 +54,7 @@ pub const REGISTRY: &[(Mutant, &Family)] = &[
     (worker("job_master_id_not_checked"), &EVERY_EVENT),
     (worker("blind_split_retry"), &REGION_FAILOVER),
     (worker("linger_after_the_end"), &SUBMISSION),
+    (worker("memory_is_not_watched"), &EVERY_EVENT),
     // millstream-jobmanager: resource manager, slot manager
     (master("skip_fencing_check_rm"), &STALE_MESSAGES),
     (master("forget_stale_instance_check"), &REGISTRATION),

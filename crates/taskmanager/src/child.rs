@@ -116,6 +116,8 @@ pub struct Child {
     idle: bool,
     /// The job has ended for good: there is nothing to linger for.
     retired: bool,
+    /// How much memory the present incarnation has, as was told last.
+    memory: u64,
     /// The process's number on its machine, for messages.
     pid: Option<u32>,
     /// The present incarnation is being killed because its link broke, maybe because it was dying.
@@ -144,6 +146,7 @@ impl Child {
             queue: Vec::new(),
             idle: false,
             retired: false,
+            memory: 0,
             pid: None,
             link_is_lost: false,
         }
@@ -369,6 +372,16 @@ impl Child {
         }
     }
 
+    /// So much memory the present incarnation has now.
+    pub fn on_memory(&mut self, bytes: u64) {
+        self.memory = bytes;
+    }
+
+    /// How much memory it has; that of one which is at its end will be free soon.
+    pub fn memory(&self) -> u64 {
+        if self.is_up() { self.memory } else { 0 }
+    }
+
     /// Ends the present incarnation by force; `failure` is what its attempts will have failed of.
     pub fn kill(&mut self, failure: TaskFailure, now: Mono, out: &mut Vec<Action>) {
         if matches!(self.state, State::Absent | State::Killed(_)) {
@@ -422,6 +435,7 @@ impl Child {
         self.incarnation += 1;
         self.state = State::Starting;
         self.pid = None;
+        self.memory = 0;
         self.link_is_lost = false;
         let information = self.information.clone();
         out.push(Action::Start {
@@ -468,7 +482,8 @@ impl Child {
         ChildTimer { incarnation: self.incarnation, kind }
     }
 
-    fn name(&self) -> String {
+    /// How people tell it from others.
+    pub fn name(&self) -> String {
         match self.pid {
             Some(pid) => format!("job process {} (pid {pid})", self.incarnation),
             None => format!("job process {}", self.incarnation),

@@ -34,7 +34,7 @@ pub struct TaskExecutorConfig {
     pub data_address: String,
     /// What its machine has.
     pub hardware: HardwareDescription,
-    /// How its memory is divided.
+    /// How its memory is divided. A process of 0 bytes: nobody watches (embedded).
     pub memory: MemoryConfiguration,
     /// What each slot has.
     pub slot_profile: ResourceProfile,
@@ -76,6 +76,19 @@ pub struct ChildConfig {
     pub kill_timeout_ms: u64,
 }
 
+/// What job processes may use together, of `taskmanager.memory.process.size`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryBudget {
+    /// For all job processes, each slot an equal share.
+    pub bytes: u64,
+    /// Above this somebody has to go.
+    pub limit: u64,
+}
+
+/// The worker's own process needs so much of the whole at least, with what a limit of the kernel
+/// counts in.
+const OWN_MEMORY_MIN: u64 = 64 << 20;
+
 impl Default for ChildConfig {
     fn default() -> Self {
         Self {
@@ -108,6 +121,16 @@ impl TaskExecutorConfig {
             task_cancellation_timeout_ms: 180_000,
             child: ChildConfig::default(),
         }
+    }
+
+    /// What job processes may use together; nothing: nobody watches.
+    ///
+    /// A tenth of the whole is for the worker itself, and half of that tenth is the margin: so the
+    /// worker acts before a limit of the kernel on the whole does.
+    pub fn memory_budget(&self) -> Option<MemoryBudget> {
+        let process = Some(self.memory.process).filter(|bytes| *bytes > 0)?;
+        let own = (process / 10).max(OWN_MEMORY_MIN).min(process / 2);
+        Some(MemoryBudget { bytes: process - own, limit: process - own / 2 })
     }
 
     /// What is said to the resource manager.

@@ -3,7 +3,7 @@
 //! Without the feature `mutants` the question is a constant `false` and costs nothing.
 
 /// Every mutant of this crate.
-pub const ALL: [&str; 10] = [
+pub const ALL: [&str; 11] = [
     "skip_resource_manager_id_check",
     "stale_slot_ticket_acts",
     "slot_occupied_overwritten",
@@ -14,6 +14,7 @@ pub const ALL: [&str; 10] = [
     "job_master_id_not_checked",
     "blind_split_retry",
     "linger_after_the_end",
+    "memory_is_not_watched",
 ];
 
 /// Whether the planted bug of this name is active.

@@ -111,6 +111,11 @@ pub enum ChildEvent {
         /// What was wrong.
         reason: String,
     },
+    /// So many bytes of memory are its own now. Told when that has changed notably.
+    Memory {
+        /// Resident and not shared with others.
+        bytes: u64,
+    },
     /// Its process has ended; nothing follows.
     Exited(ChildExit),
 }

@@ -140,6 +140,25 @@ fn a_job_process_that_aborts_is_told_with_its_signal() {
 }
 
 #[test]
+fn a_job_that_uses_too_much_memory_fails_before_its_worker_and_is_told_what_to_change() {
+    let cluster = Cluster::start(1, &["taskmanager.memory.process.size=400m"]);
+    let other = cluster.submit("forever", &[]);
+    cluster.wait_for_tasks(&other, 1);
+    let worker =
+        cluster.json("/taskmanagers")["taskmanagers"][0]["id"].as_str().unwrap().to_owned();
+    let failure =
+        cluster.failure_of(&cluster.submit("greedy", &["-D", "restart-strategy.type=none"]));
+    let budget = "the share of its 1 of 2 slots is 168 MiB";
+    let change = "Raise `taskmanager.memory.process.size` (now 400 MiB)";
+    for part in [worker.as_str(), budget, change] {
+        assert!(failure.contains(part), "`{part}` is not in {failure}");
+    }
+    cluster.wait_for_state(&other, "RUNNING");
+    cluster.wait_for_tasks(&other, 1);
+    assert!(cluster.millstream(&["cancel", &other]).status.success());
+}
+
+#[test]
 fn a_task_that_does_not_stop_costs_its_job_process_and_not_the_worker() {
     let cluster = Cluster::start(1, &[]);
     let other = cluster.submit("forever", &[]);

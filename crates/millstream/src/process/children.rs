@@ -1,7 +1,8 @@
 //! Job processes of a TaskManager: each is a child that runs the job's program.
 //!
 //! The runtime's threads never wait: programs are fetched and children started on threads that may,
-//! a reader thread per child takes what it says, a writer thread per child says what it is told.
+//! a reader thread per child takes what it says, a writer thread per child says what it is told. One
+//! more thread looks how much memory they have.
 
 use super::data_port::DataTargets;
 use super::task_manager::Children;
@@ -13,6 +14,7 @@ use millstream_host::child::{
     Child, ChildProcess, ChildSpec, ExitReport, ExitStatus as HostStatus, OutputSpec,
     OutputStreams, SpawnError, Supervisor,
 };
+use millstream_host::memory;
 use millstream_rpc::machine::OpId;
 use millstream_rpc::protocol::job_link::{JobInformation, ToJobProcess};
 use millstream_rpc::shell::EndpointHandle;
@@ -32,6 +34,13 @@ use std::time::{Duration, Instant};
 
 /// Messages that may wait for one child.
 const QUEUE_MAX: usize = 4096;
+
+/// How often somebody looks how much memory children have: at a gigabyte per second they grow by less
+/// than the margin meanwhile.
+const LOOK_AT_MEMORY_EVERY: Duration = Duration::from_millis(50);
+
+/// A smaller change of a child's memory is not told.
+const MEMORY_CHANGE_MIN: u64 = 1 << 20;
 
 /// A job's log may grow to this before it is rotated.
 const LOG_BYTES_MAX: u64 = 16 << 20;
@@ -59,6 +68,10 @@ struct Shared {
 
 struct RunningChild {
     incarnation: u64,
+    /// Where its memory is told.
+    teller: Teller,
+    /// How much memory was told last.
+    memory: u64,
     /// Nothing while it is being started.
     child: Option<ChildProcess>,
     /// Killed before it was started.
@@ -73,9 +86,18 @@ impl ChildProcesses {
         blobs: BlobCache,
         targets: DataTargets,
         places: Places,
-    ) -> Self {
+    ) -> std::io::Result<Self> {
         let running = Mutex::default();
-        Self(Arc::new(Shared { supervisor, blobs, targets, places, running }))
+        let shared = Arc::new(Shared { supervisor, blobs, targets, places, running });
+        let watched = Arc::downgrade(&shared);
+        std::thread::Builder::new().name("child-memory".to_owned()).spawn(move || {
+            while let Some(shared) = watched.upgrade() {
+                shared.look_at_memory();
+                drop(shared);
+                std::thread::sleep(LOOK_AT_MEMORY_EVERY);
+            }
+        })?;
+        Ok(Self(shared))
     }
 }
 
@@ -85,9 +107,9 @@ impl Children for ChildProcesses {
         let endpoint = endpoint.clone();
         match what {
             Op::StartChild { job, incarnation, information } => {
-                let messages = shared.begin(job, incarnation);
+                let teller = Teller { job, incarnation, endpoint };
+                let messages = shared.begin(&teller);
                 tokio::task::spawn_blocking(move || {
-                    let teller = Teller { job, incarnation, endpoint };
                     shared.start(op, &information, messages, teller);
                 });
             }
@@ -134,9 +156,12 @@ impl Teller {
 
 impl Shared {
     /// A place for the child's messages, from before it exists.
-    fn begin(&self, job: JobId, incarnation: u64) -> Receiver<ToJobProcess> {
+    fn begin(&self, teller: &Teller) -> Receiver<ToJobProcess> {
         let (messages, receiver) = sync_channel(QUEUE_MAX);
-        let child = RunningChild { incarnation, child: None, killed: false, messages };
+        let (incarnation, teller) = (teller.incarnation, teller.clone());
+        let job = teller.job;
+        let child =
+            RunningChild { incarnation, teller, memory: 0, child: None, killed: false, messages };
         self.lock().insert(job, child);
         receiver
     }
@@ -235,6 +260,22 @@ impl Shared {
             if let Some(child) = &child.child {
                 child.kill_group();
             }
+        }
+    }
+
+    fn look_at_memory(&self) {
+        let mut changed = Vec::new();
+        for running in self.lock().values_mut() {
+            let process = running.child.as_ref().filter(|child| child.is_running());
+            let bytes = process.and_then(|process| memory::private_bytes_of(process.pid()));
+            let Some(bytes) = bytes else { continue };
+            if bytes.abs_diff(running.memory) >= MEMORY_CHANGE_MIN {
+                running.memory = bytes;
+                changed.push((running.teller.clone(), bytes));
+            }
+        }
+        for (teller, bytes) in changed {
+            teller.tell(ChildEvent::Memory { bytes });
         }
     }
 

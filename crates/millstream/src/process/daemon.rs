@@ -238,7 +238,8 @@ async fn serve_task_manager(
         logs: home.log(),
         own_log: own_log.exists().then_some(own_log),
     };
-    let children = ChildProcesses::new(supervisor, blobs, targets, places);
+    let children = ChildProcesses::new(supervisor, blobs, targets, places)
+        .map_err(|error| process_error("start threads", &error))?;
 
     let resource = resource_id(&configuration, &data)?;
     let base = task_executor_base(&configuration, &rpc, &data, resource.clone(), &job_manager)?;

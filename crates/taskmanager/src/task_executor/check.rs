@@ -16,6 +16,10 @@ impl TaskExecutor {
         for (id, job) in &self.jobs {
             self.check_job(*id, job);
         }
+        if let Some(budget) = self.config.memory_budget() {
+            let used = self.memory_of_children();
+            assert!(used <= budget.limit, "job processes are left with {used} bytes of memory");
+        }
     }
 
     /// Nobody is obeyed who does not lead here, and no answer that was overtaken.

@@ -113,6 +113,9 @@ impl TaskExecutor {
                     child.on_link_lost(&reason, now, out);
                 });
             }
+            ChildEvent::Memory { bytes } => {
+                return self.on_child_memory(cx, id, incarnation, bytes);
+            }
             ChildEvent::Exited(exit) => {
                 return self.with_child(cx, id, incarnation, |child, now, out| {
                     child.on_exit(&exit, now, out);
@@ -163,7 +166,7 @@ impl TaskExecutor {
     }
 
     /// Lets the present incarnation decide; what is for an earlier one does nothing.
-    fn with_child(
+    pub(super) fn with_child(
         &mut self,
         cx: &mut Context<'_>,
         id: JobId,

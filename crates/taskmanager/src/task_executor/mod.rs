@@ -9,7 +9,7 @@
 //!
 //! In reading order: [`resource_manager`], [`slots`] (held, offered, freed), [`job_master`] (the
 //! connections), [`tasks`] (submitted, cancelled, told), [`splits`], [`checkpoints`] (passed through),
-//! [`children`], [`check`].
+//! [`children`], [`memory`] (who goes when there is too little), [`check`].
 //!
 //! [`Input::PeerLost`] means: the shell has dialled (again), and was refused, found another process,
 //! or heard nothing for long. Whoever was connected there is lost now, and we try anew at once. A
@@ -23,6 +23,7 @@ mod check;
 mod checkpoints;
 mod children;
 mod job_master;
+mod memory;
 mod resource_manager;
 mod slots;
 mod splits;

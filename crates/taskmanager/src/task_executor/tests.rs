@@ -55,10 +55,16 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
+        Self::with_memory(0)
+    }
+
+    /// With so many bytes for the whole worker.
+    fn with_memory(bytes: u64) -> Self {
         let here = address("tm:1", EndpointName::TaskExecutor);
         let mut config = TaskExecutorConfig::new(resource(), here, "tm:2".to_owned(), 2);
         config.resource_manager =
             Some(Leader { address: address("jm:1", EndpointName::ResourceManager), token: RM });
+        config.memory.process = bytes;
         let mut bench = Self {
             te: TaskExecutor::new(config),
             now: Mono(0),
@@ -73,25 +79,37 @@ impl Bench {
 
     /// Registered at the resource manager under instance 5.
     fn registered() -> Self {
-        let mut bench = Self::new();
+        Self::new().register()
+    }
+
+    fn register(mut self) -> Self {
+        let bench = &mut self;
         bench.answer(register_answer(5));
         bench.answer(Ok(Answer::Ack));
-        bench
+        self
     }
 
     /// Connected to the job's master, with slot 0 active under allocation 0xA.
     fn connected() -> Self {
-        let mut bench = Self::registered();
+        Self::registered().connect()
+    }
+
+    fn connect(mut self) -> Self {
+        let bench = &mut self;
         bench.request_slot(0, 0xA);
         bench.answer(fenced_by_jm());
         bench.answer(job_master_answer());
         bench.answer(accept(&[0xA]));
-        bench
+        self
     }
 
     /// And with attempt 0 of subtask 0 running in child 1.
     fn running() -> Self {
-        let mut bench = Self::connected();
+        Self::connected().run()
+    }
+
+    fn run(mut self) -> Self {
+        let bench = &mut self;
         bench.submit(attempt(0, 0), 0xA);
         bench.child(1, say_hello());
         bench.child(1, ChildEvent::Message(FromJobProcess::Ready));
@@ -99,7 +117,7 @@ impl Bench {
             bench.child(1, state_of(attempt(0, 0), state));
             bench.answer(Ok(Answer::Ack));
         }
-        bench
+        self
     }
 
     fn step(&mut self, input: Input<Timer, Done>) {
@@ -337,6 +355,8 @@ fn show_op(op: &Op) -> String {
         },
     }
 }
+
+mod memory;
 
 mod resource_manager {
     use super::*;

@@ -47,6 +47,9 @@ fn play(seed: u64, trace: &mut Trace) {
 }
 
 struct TaskExecutorSubject;
+/// What the worker may use; job processes use any part of it.
+const MEMORY: u64 = 1 << 30;
+
 struct ResourceManagerSubject;
 struct DispatcherSubject;
 struct JobMasterSubject;
@@ -59,6 +62,7 @@ impl Subject for TaskExecutorSubject {
             Address { process: "tm1:6122".to_owned(), endpoint: EndpointName::TaskExecutor };
         let data_address = "tm1:9".to_owned();
         let mut config = TaskExecutorConfig::new(pool.resource_here(), address, data_address, 2);
+        config.memory.process = MEMORY;
         config.resource_manager = Some(Leader {
             address: Address {
                 process: MASTER_PROCESS.to_owned(),
@@ -116,11 +120,12 @@ fn unsolicited(pool: &mut Pool) -> (OpId, Done) {
         });
         return (UNSOLICITED, Done::ResourceManagerLeader(leader));
     }
-    let event = match pool.rng.below(12) {
+    let event = match pool.rng.below(13) {
         0 => ChildEvent::LinkLost { reason: "end of file".to_owned() },
         1 => {
             ChildEvent::Exited(ChildExit { status: ExitStatus::Code(1), last_lines: String::new() })
         }
+        2 => ChildEvent::Memory { bytes: pool.rng.below(2 * MEMORY) },
         _ => ChildEvent::Message(pool.of_job_process()),
     };
     let back = if pool.rng.below(5) == 0 { pool.rng.below(3) } else { 0 };
