@@ -13,7 +13,8 @@ use millstream_operator::map::{Filter, FilterMap, Map, TryMap};
 use millstream_operator::operator::Operator;
 use millstream_operator::partitioner::CustomRouter;
 use millstream_operator::plan::{Factory, RouterContext};
-use millstream_operator::sink::{Sink, SinkOperator};
+use millstream_operator::sink::Sink;
+use millstream_operator::sink_operator::SinkOperator;
 use millstream_shuffle::partition::{
     BatchPrototype, BroadcastRouter, RoundRobinRouter, Router, ShuffleRouter,
 };
@@ -238,8 +239,8 @@ impl<T: Record> DataStream<T> {
         let parallelism_max = sink.parallelism_max();
         let body = NodeBody::Operator {
             factory: Factory::new(move |context| {
-                let operator: Box<dyn Operator> = Box::new(SinkOperator(sink.writer(context)?));
-                Ok(operator)
+                let operator = SinkOperator::new(sink.writer(context)?, context)?;
+                Ok(Box::new(operator) as Box<dyn Operator>)
             }),
             input_type: BatchPrototype::of::<T>(),
         };

@@ -1,6 +1,8 @@
 //! What an operator knows of its place: its task, its subtask, its job.
 
+use millstream_core::checkpoint::CheckpointId;
 use millstream_core::error::Location;
+use millstream_core::ids::JobId;
 use millstream_core::job_graph::RuntimeMode;
 use millstream_core::key_group::MaxParallelism;
 use millstream_shuffle::wake::Wake;
@@ -10,6 +12,8 @@ use std::sync::Arc;
 /// The place of one task. Cheap to clone.
 #[derive(Clone)]
 pub struct TaskContext {
+    /// The job: the same through all its restarts.
+    pub job: JobId,
     /// What the user called the job.
     pub job_name: Arc<str>,
     /// The names of the chain's operators.
@@ -26,6 +30,10 @@ pub struct TaskContext {
     pub execution: Arc<str>,
     /// How bounded input is treated.
     pub mode: RuntimeMode,
+    /// The job takes checkpoints: what is final at the end of the input is so with the last one.
+    pub checkpointing: bool,
+    /// The checkpoint that the task goes on from; nothing for a task that begins afresh.
+    pub restored: Option<CheckpointId>,
     /// The job's configuration.
     pub configuration: Arc<BTreeMap<String, String>>,
     /// Wakes the task's thread: for threads that fetch on behalf of an operator.
@@ -64,6 +72,7 @@ impl TaskContext {
     /// A task alone, for tests and harnesses.
     pub fn alone() -> Self {
         Self {
+            job: JobId::default(),
             job_name: "job".into(),
             task_name: "task".into(),
             subtask: 0,
@@ -72,6 +81,8 @@ impl TaskContext {
             attempt: 0,
             execution: "0".into(),
             mode: RuntimeMode::Streaming,
+            checkpointing: false,
+            restored: None,
             configuration: Arc::default(),
             wake: Wake::new(),
         }

@@ -3,6 +3,7 @@
 //! In reading order:
 //! - [`context`]: what an operator knows of its place;
 //! - [`operator`], [`source`], [`sink`]: the three contracts;
+//! - [`sink_operator`]: a sink at the end of a chain, and its committer;
 //! - [`map`], [`flat_map`], [`key`], [`aggregate`], [`combine`], [`partitioner`]: the operators;
 //! - [`plan`]: factories for all of a job's vertices;
 //! - [`harness`]: drives an operator alone, for tests.
@@ -18,4 +19,5 @@ pub mod operator;
 pub mod partitioner;
 pub mod plan;
 pub mod sink;
+pub mod sink_operator;
 pub mod source;

@@ -197,6 +197,7 @@ impl Shared {
 
     fn context(&self, descriptor: &TaskDeploymentDescriptor, wake: &Wake) -> TaskContext {
         TaskContext {
+            job: descriptor.job,
             job_name: self.plan.graph.name.as_str().into(),
             task_name: descriptor.task_name.as_str().into(),
             subtask: descriptor.attempt.subtask,
@@ -206,6 +207,8 @@ impl Shared {
             execution: format!("{}-{}", descriptor.attempt.graph, descriptor.attempt.attempt)
                 .into(),
             mode: self.plan.graph.mode,
+            checkpointing: descriptor.checkpointing.is_some(),
+            restored: descriptor.restore.as_ref().map(|restore| restore.checkpoint),
             configuration: self.configuration.clone(),
             wake: wake.clone(),
         }

@@ -3,10 +3,11 @@
 use millstream_core::OperatorError;
 use millstream_core::error::Location;
 use millstream_core::job_graph::SourceSplit;
-use millstream_operator::context::OperatorLabel;
+use millstream_operator::context::{OperatorLabel, TaskContext};
 use millstream_operator::map::Map;
 use millstream_operator::operator::Operator;
-use millstream_operator::sink::{SinkOperator, SinkWriter};
+use millstream_operator::sink::SinkWriter;
+use millstream_operator::sink_operator::SinkOperator;
 use millstream_operator::source::{AnySource, Poll, ReaderSource, SourceClock, SourceReader};
 use millstream_shuffle::registry::PartitionRegistry;
 use millstream_task::failure::TaskError;
@@ -67,10 +68,10 @@ fn task(function: impl Fn(u64) -> u64 + 'static) -> (StreamTask, Rc<RefCell<Vec<
     let collected = Rc::<RefCell<Vec<u64>>>::default();
     let source = ReaderSource(Box::<Splits>::default());
     let batch = source.output();
-    let operators: Vec<(OperatorLabel, Box<dyn Operator>)> = vec![
-        (label("double"), Box::new(Map::new(function))),
-        (label("collect"), Box::new(SinkOperator(Box::new(Collect(collected.clone()))))),
-    ];
+    let writer = Box::new(Collect(collected.clone()));
+    let sink = SinkOperator::new(writer, &TaskContext::alone()).expect("the defaults are valid");
+    let operators: Vec<(OperatorLabel, Box<dyn Operator>)> =
+        vec![(label("double"), Box::new(Map::new(function))), (label("collect"), Box::new(sink))];
     let outputs = Outputs::new(Vec::new(), PartitionRegistry::new());
     let head = Head::source(label("splits"), Box::new(source));
     (StreamTask::new(head, Chain::new(batch, operators), outputs), collected)

@@ -130,6 +130,8 @@ options! {
     RECOVERY_CLAIM_MODE: String = "execution.state-recovery.claim-mode" or "execution.savepoint-restore-mode", "NO_CLAIM", value::text;
     /// How long a cancelled task may take before its job process is killed.
     CANCELLATION_TIMEOUT: u64 = "task.cancellation.timeout", "3 min", value::millis;
+    /// How often a sink tries again to commit what a checkpoint holds before its task fails.
+    SINK_COMMITTER_RETRIES: u32 = "sink.committer.retries", "10", value::number;
     /// Listen beyond loopback without TLS and authentication. Only for networks that nobody else can reach.
     INSECURE: bool = "security.insecure", "false", value::boolean;
 }
