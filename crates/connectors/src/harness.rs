@@ -1,10 +1,11 @@
 //! Runs a source or a sink alone, for tests: no job, no threads of the engine, no waiting.
 
 use millstream_core::OperatorError;
+use millstream_core::checkpoint::CheckpointId;
 use millstream_core::job_graph::SourceSplit;
 use millstream_core::key_group::MaxParallelism;
 use millstream_operator::context::TaskContext;
-use millstream_operator::sink::Sink;
+use millstream_operator::sink::{Sink, SinkWriter};
 use millstream_operator::source::{Poll, Source, SourceClock};
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -55,7 +56,7 @@ pub fn read_all<T>(
     Ok(out)
 }
 
-/// Writes records with one subtask, and finishes.
+/// Writes records with one subtask, and finishes, as a job without checkpoints does.
 ///
 /// ```
 /// use millstream_connectors::harness::write_all;
@@ -71,7 +72,14 @@ pub fn write_all<T>(
 ) -> Result<(), OperatorError> {
     let mut writer = sink.writer(&context(0, 1))?;
     let mut batch: Vec<T> = records.into_iter().collect();
-    let result = writer.write(&mut batch).and_then(|()| writer.finish());
+    let result = writer.write(&mut batch).and_then(|()| finish(&mut *writer));
     writer.close(result.is_ok())?;
     result
+}
+
+/// Ends the input of a writer whose job takes no checkpoints: what was written becomes visible.
+pub fn finish<T>(writer: &mut dyn SinkWriter<T>) -> Result<(), OperatorError> {
+    writer.finish()?;
+    let mut prepared = writer.prepare_commit(CheckpointId(0))?;
+    writer.commit(&mut prepared)
 }

@@ -52,7 +52,7 @@ impl Drop for Scratch {
 /// Reads the events, lets `query` make rows of the bids, writes those as CSV, and compares the sorted
 /// file with the golden one.
 #[track_caller]
-fn check<R: Serialize>(
+fn check<R: Serialize + 'static>(
     query: &str,
     golden: &str,
     columns: &[&str],

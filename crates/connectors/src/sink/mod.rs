@@ -4,8 +4,8 @@
 //! - [`print`](fn@print): standard output;
 //! - [`blackhole`](fn@blackhole): nowhere;
 //! - [`collect`](fn@collect): a vector in this process;
-//! - [`text_files`], [`csv`](fn@csv), [`json_lines`]: files in a directory, one part per subtask; and
-//!   [`files`](fn@files) for any [`Format`];
+//! - [`text_files`], [`csv`](fn@csv), [`json_lines`]: files in a directory, each record exactly once;
+//!   and [`files`](fn@files) for any [`Format`];
 //! - [`socket_text`](fn@socket_text): lines to a TCP server.
 //!
 //! What a record looks like is said by a [`Format`]: [`DisplayLines`], [`DebugLines`], [`Csv`],
@@ -17,7 +17,6 @@ mod csv;
 mod files;
 mod for_each;
 mod format;
-mod part;
 mod print;
 mod socket_text;
 

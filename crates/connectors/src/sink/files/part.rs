@@ -1,11 +1,9 @@
-//! One part file: written under a hidden temporary name, and renamed when it is whole.
+//! One part file on its way: written under a hidden name, made whole, sealed for a checkpoint.
 //!
-//! The life of a part: `create` makes the directory and `.part-3.csv-<execution>.inprogress`;
-//! `commit` writes what is left, asks the disk to keep it, renames it to `part-3.csv`, and asks the
-//! disk to keep that. Whatever ends a part before that (a failure, a cancellation, a panic) drops
-//! it, which removes the temporary file. Only a process that is killed leaves one behind; the next
-//! `create` of the same part removes it, so that a killed attempt which still runs cannot commit.
+//! A part that is dropped on that way (a failure, a cancellation, a panic) removes its file. A sealed
+//! one stays, whatever becomes of the task: its checkpoint may turn out to be complete.
 
+use super::directory::remove_file;
 use crate::failure::{failure, file_failure};
 use millstream_core::OperatorError;
 use std::fs::{self, File};
@@ -15,139 +13,101 @@ use std::path::{Path, PathBuf};
 /// So much is gathered before it is written.
 const BUFFER_BYTES: usize = 128 * 1024;
 
-/// How the names of temporary files end.
-const TEMPORARY: &str = ".inprogress";
-
 /// A part that is being written.
 pub(super) struct Part {
-    directory: PathBuf,
-    /// The name it gets in the end.
-    path: PathBuf,
-    temporary: PathBuf,
+    hidden: HiddenFile,
     file: File,
-    /// Bytes that have not been written to the file.
+    /// Bytes that are in the file.
+    written: u64,
+    /// Bytes that come after those.
     buffer: Vec<u8>,
-    committed: bool,
 }
 
+/// A part that is whole and durable, under the name under which it was written.
+pub(super) struct WholePart {
+    hidden: HiddenFile,
+    bytes: u64,
+}
+
+/// Removes the file, unless it has been renamed.
+struct HiddenFile(Option<PathBuf>);
+
 impl Part {
-    /// Begins the part of this name. `execution` keeps attempts apart.
-    pub(super) fn create(
-        directory: &Path,
-        name: &str,
-        execution: &str,
-    ) -> Result<Self, OperatorError> {
-        let prefix = format!(".{name}-");
-        remove_leftovers(directory, &prefix)?;
-        let execution = execution.replace(|c: char| !c.is_ascii_alphanumeric(), "_");
-        let temporary = directory.join(format!("{prefix}{execution}{TEMPORARY}"));
-        let file = File::create_new(&temporary)
-            .map_err(|error| file_failure("create file", &temporary, &error))?;
-        Ok(Self {
-            directory: directory.to_owned(),
-            path: directory.join(name),
-            temporary,
-            file,
-            buffer: Vec::with_capacity(BUFFER_BYTES),
-            committed: false,
-        })
+    /// Begins a part under this name, which nobody else uses.
+    pub(super) fn create(path: PathBuf) -> Result<Self, OperatorError> {
+        let file = File::create_new(&path).map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => failure(
+                format_args!("create file `{}`", path.display()),
+                "another sink of this job is writing it",
+                "give each sink a directory or a suffix of its own",
+            ),
+            _ => file_failure("create file", &path, &error),
+        })?;
+        let buffer = Vec::with_capacity(BUFFER_BYTES);
+        Ok(Self { hidden: HiddenFile(Some(path)), file, written: 0, buffer })
     }
 
-    /// Where to append; call [`Part::written`] afterwards.
+    /// Bytes so far.
+    pub(super) fn len(&self) -> u64 {
+        self.written + self.buffer.len() as u64
+    }
+
+    /// Where to append; call [`Part::appended`] afterwards.
     pub(super) fn buffer(&mut self) -> &mut Vec<u8> {
         &mut self.buffer
     }
 
     /// Something was appended: writes it to the file if it is much.
     #[inline]
-    pub(super) fn written(&mut self) -> Result<(), OperatorError> {
+    pub(super) fn appended(&mut self) -> Result<(), OperatorError> {
         if self.buffer.len() < BUFFER_BYTES { Ok(()) } else { self.write_buffer() }
     }
 
     fn write_buffer(&mut self) -> Result<(), OperatorError> {
         let written = self.file.write_all(&self.buffer);
+        self.written += self.buffer.len() as u64;
         self.buffer.clear();
-        written.map_err(|error| file_failure("write file", &self.temporary, &error))
+        written.map_err(|error| file_failure("write file", self.hidden.path(), &error))
     }
 
-    /// The part is whole: gives it its name.
-    pub(super) fn commit(mut self) -> Result<(), OperatorError> {
+    /// Nothing more comes: makes the bytes durable. A failure is final, the part goes with it.
+    pub(super) fn finish(mut self) -> Result<WholePart, OperatorError> {
         self.write_buffer()?;
-        self.file
-            .sync_all()
-            .map_err(|error| file_failure("write file", &self.temporary, &error))?;
-        fs::rename(&self.temporary, &self.path).map_err(|error| self.rename_failure(&error))?;
-        self.committed = true;
-        sync_directory(&self.directory)
-    }
-
-    fn rename_failure(&self, error: &io::Error) -> OperatorError {
-        let verb = format!("rename `{}` to", self.temporary.display());
-        if error.kind() == io::ErrorKind::NotFound {
-            let attempted = format!("{verb} `{}`", self.path.display());
-            let next = "let only one job write into a directory";
-            return failure(attempted, "another attempt or job has removed the former", next);
-        }
-        file_failure(&verb, &self.path, error)
+        let synced = self.file.sync_all();
+        synced.map_err(|error| file_failure("write file", self.hidden.path(), &error))?;
+        Ok(WholePart { hidden: self.hidden, bytes: self.written })
     }
 }
 
-impl Drop for Part {
+impl WholePart {
+    /// Gives it the name under which it waits to be committed; gives its length. From here on it is
+    /// the checkpoint's. The new name is durable when the directory has been synced.
+    pub(super) fn seal(mut self, pending: &Path) -> Result<u64, OperatorError> {
+        let hidden = self.hidden.path();
+        fs::rename(hidden, pending).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => failure(
+                format_args!("rename `{}` to `{}`", hidden.display(), pending.display()),
+                "another attempt has replaced this one and removed the former",
+                "nothing has to be done: the other attempt writes it again",
+            ),
+            _ => file_failure(&format!("rename `{}` to", hidden.display()), pending, &error),
+        })?;
+        self.hidden.0 = None;
+        Ok(self.bytes)
+    }
+}
+
+impl HiddenFile {
+    fn path(&self) -> &Path {
+        self.0.as_deref().unwrap_or(Path::new(""))
+    }
+}
+
+impl Drop for HiddenFile {
     fn drop(&mut self) {
-        if !self.committed {
+        if let Some(path) = &self.0 {
             // Nothing more can be done here; the next attempt tries again.
-            let _ = fs::remove_file(&self.temporary);
+            let _ = remove_file(path);
         }
-    }
-}
-
-/// Makes the directory, if it is not there.
-pub(super) fn create_directory(directory: &Path) -> Result<(), OperatorError> {
-    match fs::create_dir_all(directory) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(failure(
-            format_args!("write files into `{}`", directory.display()),
-            "it is a file, not a directory",
-            "name a directory: each subtask writes a file of its own in it",
-        )),
-        other => other.map_err(|error| file_failure("create directory", directory, &error)),
-    }
-}
-
-/// Makes a change of names in the directory last.
-pub(super) fn sync_directory(directory: &Path) -> Result<(), OperatorError> {
-    File::open(directory)
-        .and_then(|directory| directory.sync_all())
-        .map_err(|error| file_failure("write directory", directory, &error))
-}
-
-/// The names in a directory that are text.
-pub(super) fn names_in(directory: &Path) -> Result<Vec<String>, OperatorError> {
-    let unreadable = |error| file_failure("list directory", directory, &error);
-    let mut names = Vec::new();
-    for entry in fs::read_dir(directory).map_err(unreadable)? {
-        names.extend(entry.map_err(unreadable)?.file_name().into_string());
-    }
-    Ok(names)
-}
-
-/// Removes what killed attempts at this part left behind.
-fn remove_leftovers(directory: &Path, prefix: &str) -> Result<(), OperatorError> {
-    for name in names_in(directory)? {
-        let execution = name.strip_prefix(prefix).and_then(|name| name.strip_suffix(TEMPORARY));
-        // With a `-` in it, it is the end of another part's name.
-        if execution.is_some_and(|execution| !execution.contains('-')) {
-            remove_file(&directory.join(name))?;
-        }
-    }
-    Ok(())
-}
-
-/// Removes a file that may have gone already.
-pub(super) fn remove_file(path: &Path) -> Result<(), OperatorError> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(file_failure("remove file", path, &error))
-        }
-        _ => Ok(()),
     }
 }

@@ -1,0 +1,210 @@
+//! What one subtask does: fills parts, seals them for a checkpoint, commits them.
+
+use super::commit::{Commit, Publish};
+use super::directory::sync_directory;
+use super::part::{Part, WholePart};
+use super::place::Place;
+use crate::sink::Format;
+use millstream_core::OperatorError;
+use millstream_core::checkpoint::CheckpointId;
+use millstream_operator::sink::{
+    Committable, ListMode, ListSnapshot, OperatorSnapshot, RestoredOperator, SinkWriter,
+};
+use std::collections::BTreeSet;
+use std::marker::PhantomData;
+use std::os::unix::ffi::OsStrExt;
+
+/// The list that says which directory is this job's: the same in all subtasks.
+const DIRECTORY: &str = "directory";
+
+/// The first byte of its item; the path follows.
+const VERSION: u8 = 1;
+
+/// The number that stands for the end of a job without checkpoints.
+const END: CheckpointId = CheckpointId(0);
+
+/// What one subtask writes.
+pub(super) struct Writer<T, F> {
+    place: Place,
+    format: F,
+    part_bytes_max: u64,
+    /// The directory is ready. That waits for the restored state, which tells whose it is.
+    ready: bool,
+    /// The part that is being written.
+    part: Option<Part>,
+    /// There are records in it.
+    has_records: bool,
+    /// Parts that are long enough, in order.
+    whole: Vec<WholePart>,
+    /// How many parts were begun.
+    begun: u64,
+    /// What has to be removed together with the first commit.
+    removals: Vec<Commit>,
+    /// The names of what was sealed at the end of a job without checkpoints.
+    at_end: Vec<String>,
+    _records: PhantomData<fn(T)>,
+}
+
+impl<T, F> Writer<T, F> {
+    /// The item of [`DIRECTORY`].
+    fn directory_item(&self) -> Vec<u8> {
+        let path = self.place.directory.as_os_str().as_bytes();
+        std::iter::once(VERSION).chain(path.iter().copied()).collect()
+    }
+
+    /// Makes the whole parts durable for a checkpoint, each under a name of its own.
+    fn seal(&mut self, checkpoint: CheckpointId) -> Result<Vec<Commit>, OperatorError> {
+        let Place { directory, names, subtask, execution, .. } = &self.place;
+        let mut commits = Vec::new();
+        for (number, part) in self.whole.drain(..).enumerate() {
+            let pending = names.pending(*subtask, checkpoint, number as u64);
+            let name = names.visible(*subtask, checkpoint, number as u64);
+            let bytes = part.seal(&directory.join(&pending))?;
+            if checkpoint == END {
+                self.at_end.push(name.clone());
+            }
+            commits.push(Commit::Publish(Publish {
+                directory: directory.as_os_str().as_bytes().to_vec(),
+                pending,
+                bytes,
+                replace: self.place.may_replace(&name),
+                name,
+                execution: execution.clone(),
+            }));
+        }
+        if !commits.is_empty() {
+            sync_directory(directory)?;
+        }
+        Ok(commits)
+    }
+}
+
+impl<T, F: Format<T>> Writer<T, F> {
+    /// A writer that has written nothing.
+    pub(super) fn new(place: Place, format: F, part_bytes_max: u64) -> Result<Self, OperatorError> {
+        let begins_afresh = place.restored.is_none();
+        let mut writer = Self {
+            place,
+            format,
+            part_bytes_max,
+            ready: false,
+            part: None,
+            has_records: false,
+            whole: Vec::new(),
+            begun: 0,
+            removals: Vec::new(),
+            at_end: Vec::new(),
+            _records: PhantomData,
+        };
+        if begins_afresh {
+            writer.begin(false)?;
+        }
+        Ok(writer)
+    }
+
+    /// Makes the directory ready, and begins a part: what cannot be written is told at once.
+    fn begin(&mut self, is_own: bool) -> Result<(), OperatorError> {
+        self.removals = self.place.begin(is_own)?;
+        self.ready = true;
+        self.open_part()
+    }
+
+    /// The part that is being written.
+    fn open_part(&mut self) -> Result<(), OperatorError> {
+        if !self.ready {
+            self.begin(false)?;
+        }
+        if self.part.is_none() {
+            let Place { directory, names, subtask, execution, .. } = &self.place;
+            let name = names.in_progress(*subtask, execution, self.begun);
+            let mut part = Part::create(directory.join(name))?;
+            self.begun += 1;
+            self.format.begin(part.buffer());
+            self.part = Some(part);
+        }
+        Ok(())
+    }
+
+    /// The part in progress is long enough.
+    fn close_part(&mut self) -> Result<(), OperatorError> {
+        if let Some(part) = self.part.take() {
+            self.whole.push(part.finish()?);
+        }
+        self.has_records = false;
+        Ok(())
+    }
+}
+
+impl<T, F: Format<T>> SinkWriter<T> for Writer<T, F> {
+    fn write(&mut self, records: &mut Vec<T>) -> Result<(), OperatorError> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        self.open_part()?;
+        let part = self.part.as_mut().expect("it is open");
+        for record in records.iter() {
+            self.format.write(record, part.buffer())?;
+            part.appended()?;
+        }
+        records.clear();
+        self.has_records = true;
+        if part.len() >= self.part_bytes_max { self.close_part() } else { Ok(()) }
+    }
+
+    fn prepare_commit(
+        &mut self,
+        checkpoint: CheckpointId,
+    ) -> Result<Vec<Committable>, OperatorError> {
+        if !self.ready {
+            self.begin(false)?;
+        }
+        let is_wanted = match checkpoint {
+            // A job that has ended has a part of each subtask, perhaps an empty one.
+            END => self.has_records || self.whole.is_empty(),
+            _ => self.has_records,
+        };
+        if is_wanted {
+            self.close_part()?;
+        }
+        let mut commits = self.seal(checkpoint)?;
+        commits.append(&mut self.removals);
+        Ok(commits.iter().map(Commit::encode).collect())
+    }
+
+    fn commit(&mut self, committables: &mut Vec<Committable>) -> Result<(), OperatorError> {
+        let mut directories = BTreeSet::new();
+        for committable in committables.iter() {
+            let commit = Commit::decode(committable)?;
+            directories.insert(commit.apply(&self.place.execution)?);
+        }
+        // Only now are they done: after a failure all of them are done again.
+        directories.iter().try_for_each(|directory| sync_directory(directory))?;
+        committables.clear();
+        self.at_end.drain(..).for_each(|name| self.place.remember(name));
+        Ok(())
+    }
+
+    fn snapshot(&mut self, state: &mut OperatorSnapshot) -> Result<(), OperatorError> {
+        state.lists.push(ListSnapshot {
+            name: DIRECTORY.to_owned(),
+            mode: ListMode::Broadcast,
+            schema: None,
+            items: vec![self.directory_item()],
+        });
+        Ok(())
+    }
+
+    fn restore(&mut self, state: &RestoredOperator) -> Result<(), OperatorError> {
+        // Another version's item would be another directory's: its parts are then refused.
+        let own = self.directory_item();
+        let is_own = state.items(DIRECTORY).contains(&own);
+        self.begin(is_own)
+    }
+
+    fn close(&mut self, _completed: bool) -> Result<(), OperatorError> {
+        // What was not sealed goes with it.
+        self.part = None;
+        self.whole.clear();
+        Ok(())
+    }
+}
