@@ -9,16 +9,23 @@
 //! - [`state_file`]: what is in a state file: blocks with length and checksum, and their index;
 //! - [`snapshot`]: what an operator hands over when a barrier passes, and what it gets back;
 //! - [`alignment`]: when a task that reads several channels takes its part;
+//! - [`coordinator`]: when a checkpoint is taken, when it is complete, what is deleted;
+//! - [`registry`]: which shared files are still needed;
+//! - [`reassign`]: who goes on with which state;
 //! - [`inspect`]: rows of state for people;
 //! - [`testing`]: a storage in memory.
 
 pub mod alignment;
 pub mod config;
+pub mod coordinator;
 pub mod handle;
 mod hex;
 pub mod inspect;
 pub mod metadata;
+pub mod mutant;
 pub mod pointer;
+pub mod reassign;
+pub mod registry;
 pub mod snapshot;
 pub mod state_file;
 pub mod storage;

@@ -78,6 +78,8 @@ id128! {
     ContentHash;
     /// The data that one vertex produces for one edge.
     DataSetId;
+    /// One request for a savepoint or a checkpoint: chosen by who asks, who then asks for its result.
+    TriggerId;
 }
 
 /// A process that offers slots or contends for leadership: host, port and a random suffix.

@@ -90,7 +90,7 @@ impl CheckpointMetadata {
     }
 
     /// What a reader may rely on; otherwise what is wrong.
-    fn problem(&self) -> Option<String> {
+    pub(crate) fn problem(&self) -> Option<String> {
         self.vertices.iter().find_map(|(id, vertex)| {
             let problem = vertex.problem()?;
             Some(format!("vertex {id} (`{}`): {problem}", vertex.name))
@@ -145,6 +145,10 @@ fn files_mut(state: &mut TaskState) -> impl Iterator<Item = &mut FileName> {
 pub(crate) mod testing {
     use super::*;
     use crate::handle::{FilePart, ListMode, ListState, OperatorState, TableSchema, TableState};
+    use millstream_core::error::Location;
+    use millstream_core::job_graph::{
+        JobGraph, JobVertex, OperatorInfo, PlanSignature, RuntimeMode,
+    };
     use millstream_core::key_group::KeyGroupRange;
     use millstream_core::record::Schema;
 
@@ -171,6 +175,42 @@ pub(crate) mod testing {
             schema: TableSchema { key: plain.clone(), namespace, value: plain },
             groups: KeyGroupRange(groups),
             chain: vec![part(path)],
+        }
+    }
+
+    /// Vertices `name:parallelism:operator+operator`, the id being that of the first operator.
+    pub(crate) fn graph(vertices: &str) -> JobGraph {
+        let vertices = vertices.split_whitespace().map(|text| {
+            let parts: Vec<&str> = text.split(':').collect();
+            let number = |text: &str| text.parse::<u32>().expect("a number");
+            let operators: Vec<u32> = parts[2].split('+').map(number).collect();
+            let max = parts.get(3).map(|max| MaxParallelism::new(number(max)).expect("in range"));
+            JobVertex {
+                id: JobVertexId(u128::from(operators[0])),
+                name: parts[0].to_owned(),
+                parallelism: number(parts[1]),
+                max_parallelism: max
+                    .unwrap_or_else(|| MaxParallelism::default_for(number(parts[1]))),
+                slot_sharing_group: "default".to_owned(),
+                operators: operators
+                    .into_iter()
+                    .map(|id| OperatorInfo {
+                        id: OperatorId(u128::from(id)),
+                        name: format!("op{id}"),
+                        declared_at: Location { file: "main.rs".to_owned(), line: 1 },
+                    })
+                    .collect(),
+                splits: Vec::new(),
+            }
+        });
+        JobGraph {
+            name: "job".to_owned(),
+            vertices: vertices.collect(),
+            edges: Vec::new(),
+            mode: RuntimeMode::Streaming,
+            configuration: BTreeMap::new(),
+            signature: PlanSignature::default(),
+            program: None,
         }
     }
 

@@ -133,8 +133,8 @@ mod tests {
     fn what_cannot_have_been_written_is_noticed() {
         let good = SeenSplits::new(&[b"a", b"b"], &[0].into());
         for spoil in [
-            |s: &mut SeenSplits| s.seen = vec![0..3],
-            |s: &mut SeenSplits| s.seen = vec![1..1],
+            |s: &mut SeenSplits| s.seen[0].end = 3,
+            |s: &mut SeenSplits| s.seen[0] = 1..1,
             |s: &mut SeenSplits| s.seen = vec![1..2, 0..1],
             |s: &mut SeenSplits| s.hashes.push('0'),
             |s: &mut SeenSplits| s.hashes = "x".repeat(16),

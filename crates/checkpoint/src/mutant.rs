@@ -1,0 +1,47 @@
+//! Planted bugs. Each takes one protection away; the simulator must notice within 500 seeds.
+//!
+//! Without the feature `mutants` the question is a constant `false` and costs nothing.
+
+/// Mutants of the coordinator, the registry and the reassignment.
+pub const CHECKPOINT: &[&str] = &[
+    "complete_before_metadata",
+    "complete_without_all_acks",
+    "ack_of_old_attempt_counts",
+    "commit_before_complete",
+    "delete_shared_too_early",
+    "delete_on_unknown",
+    "restore_older_checkpoint",
+    "finished_task_not_carried",
+    "aborted_checkpoint_completes",
+    "end_without_final_checkpoint",
+];
+
+/// Every mutant of this crate.
+pub fn all() -> impl Iterator<Item = &'static str> {
+    CHECKPOINT.iter().copied()
+}
+
+/// Whether the planted bug of this name is active.
+#[cfg(not(feature = "mutants"))]
+#[inline]
+pub(crate) const fn on(_name: &'static str) -> bool {
+    false
+}
+
+#[cfg(feature = "mutants")]
+thread_local! {
+    static ACTIVE: std::cell::Cell<Option<&'static str>> = const { std::cell::Cell::new(None) };
+}
+
+/// Whether the planted bug of this name is active on this thread.
+#[cfg(feature = "mutants")]
+pub(crate) fn on(name: &'static str) -> bool {
+    debug_assert!(all().any(|known| known == name), "unknown mutant {name}");
+    ACTIVE.get() == Some(name)
+}
+
+/// Activates one planted bug on this thread, or none.
+#[cfg(feature = "mutants")]
+pub fn set(name: Option<&'static str>) {
+    ACTIVE.set(name);
+}
