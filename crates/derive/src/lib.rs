@@ -3,6 +3,10 @@
 //! `#[derive(Record)]` makes a struct or enum a record: its fields in declared order. Attributes:
 //! - `#[record(serde)]` on the type: one opaque value through its serde implementations;
 //! - `#[record(alias = "old")]` on a field: the name it had in older state.
+//!
+//! `#[derive(KeyedState)]` makes a struct the state of a key: see `keyed_state`.
+
+mod keyed_state;
 
 use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote};
@@ -13,6 +17,18 @@ use syn::{Data, DeriveInput, Error, Fields, Ident, LitStr, Result, parse_macro_i
 pub fn derive_record(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
     let input = parse_macro_input!(input as DeriveInput);
     record(&input).unwrap_or_else(|error| error.to_compile_error()).into()
+}
+
+/// Derives `millstream::KeyedState`. Attributes of a field:
+/// - `default = EXPRESSION`: what a plain field of a new key holds, instead of `Default`;
+/// - `reduce = FUNCTION`: how a `ReducingState` joins two values;
+/// - `ttl = "24 h"`: how long values live, with `update = "write"` (default) or `"read_write"`, and
+///   `visibility = "never_return_expired"` (default) or `"return_expired_if_not_cleaned_up"`;
+/// - `alias = "old"`: a name that the field had before.
+#[proc_macro_derive(KeyedState, attributes(state))]
+pub fn derive_keyed_state(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
+    let input = parse_macro_input!(input as DeriveInput);
+    keyed_state::derive(&input).unwrap_or_else(|error| error.to_compile_error()).into()
 }
 
 /// What the attributes of a type or field say.

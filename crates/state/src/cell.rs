@@ -65,6 +65,22 @@ fn holds_encoding<K: Key>(cell: &[u8], key: &K, slabs: &Slabs) -> bool {
     comparison.equal && comparison.rest.is_empty()
 }
 
+/// Whether the cell holds this entry of this key.
+#[inline]
+pub(crate) fn holds_entry<K: Key, N: Key>(cell: &[u8], key: &K, entry: &N, slabs: &Slabs) -> bool {
+    if let (Some(size), Some(_)) = (K::FIXED, N::FIXED) {
+        let (key_part, entry_part) = cell.split_at(size);
+        return decode::<K>(key_part) == *key && decode::<N>(entry_part) == *entry;
+    }
+    let Some(stored) = encoding(cell, slabs) else {
+        return false;
+    };
+    let mut comparison = Comparison { rest: stored, equal: true };
+    key.encode(&mut comparison);
+    entry.encode(&mut comparison);
+    comparison.equal && comparison.rest.is_empty()
+}
+
 /// The value in the cell.
 #[inline(always)]
 pub(crate) fn load<T: Record>(cell: &[u8], slabs: &Slabs) -> T {
@@ -86,7 +102,8 @@ fn load_variable<T: Record>(cell: &[u8], slabs: &Slabs) -> T {
 #[inline]
 pub(crate) fn hash<K: Key>(cell: &[u8], key: &K, slabs: &Slabs) -> u64 {
     // A stored encoding is hashed as it lies there; hashing the key would encode it once more.
-    match K::FIXED.is_none().then(|| encoding(cell, slabs)).flatten() {
+    let row_is_hashed = K::HASHES_ROW && K::FIXED.is_none();
+    match row_is_hashed.then(|| encoding(cell, slabs)).flatten() {
         Some(encoding) => xxh3_64(encoding),
         None => key.hash64(),
     }

@@ -1,4 +1,8 @@
-//! Keyed state: the heap backend.
+//! Keyed state: the heap backend, and state structs on top of it.
+//!
+//! [`keyed_state`] is what users declare: structs with `#[derive(KeyedState)]`. It stands on:
+//! - [`table`]: one value per key, below; `entry_table`: any number of rows per key, with names that
+//!   `entry_key` puts together; [`timers`]: times per key, in order.
 //!
 //! [`KeyedTable`] holds one value per key of one subtask and is driven by batches. In reading order:
 //! - [`table`]: what operators call: find or make, update, get, remove, iterate;
@@ -16,10 +20,22 @@
 
 mod bucket;
 mod cell;
+pub mod entry_key;
+mod entry_table;
 mod index;
+pub mod keyed_state;
 mod memory;
 mod pages;
 mod slabs;
 pub mod table;
+pub mod timers;
 
+// `#[derive(KeyedState)]` names this crate by its path; so that the derive also works in here:
+extern crate self as millstream_state;
+
+pub use keyed_state::{
+    AggregateFunction, AggregatingState, KeyedState, ListState, MapState, ReducingState, ValueState,
+};
+pub use millstream_derive::KeyedState;
 pub use table::KeyedTable;
+pub use timers::TimerQueue;

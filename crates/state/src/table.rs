@@ -14,12 +14,14 @@
 //! per key and value type is small.
 
 use crate::cell;
+use crate::entry_key::EntryKey;
 use crate::index::Index;
 use crate::pages::{Pages, stride_for};
 use crate::slabs::Slabs;
 use millstream_core::record::{Key, Record};
 use std::borrow::Borrow;
 use std::marker::PhantomData;
+use std::ops::ControlFlow;
 
 /// How many records are located before the first of them is updated: as many cache lines are then
 /// on their way at once, and all of them fit into the first-level cache.
@@ -113,13 +115,28 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
     /// gets `None` for a key that is not there, and the key is removed if `f` leaves `None`.
     ///
     /// If `f` panics, the elements before are done, and this one and the others are not.
-    #[inline(never)]
+    #[inline(always)]
     pub fn upsert_batch<Q: Borrow<K>>(
         &mut self,
         hashes: &[u64],
-        mut key: impl FnMut(usize) -> Q,
+        key: impl FnMut(usize) -> Q,
         mut f: impl FnMut(usize, &K, &mut Option<V>),
     ) {
+        self.upsert_while(hashes, key, |i, key, value| {
+            f(i, key, value);
+            ControlFlow::Continue(())
+        });
+    }
+
+    /// As [`upsert_batch`](Self::upsert_batch), until `f` breaks: the element for which it does is
+    /// done, the others are not. How many are done.
+    #[inline(never)]
+    pub fn upsert_while<Q: Borrow<K>>(
+        &mut self,
+        hashes: &[u64],
+        mut key: impl FnMut(usize) -> Q,
+        mut f: impl FnMut(usize, &K, &mut Option<V>) -> ControlFlow<()>,
+    ) -> usize {
         let mut rows = [0; BLOCK];
         let mut start = 0;
         while start < hashes.len() {
@@ -129,14 +146,14 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
                 let key = key.borrow();
                 let row = if self.holds(rows[i], key) { rows[i] } else { self.find(hash, key) };
                 let mut value = self.value(row);
-                f(start + i, key, &mut value);
+                let flow = f(start + i, key, &mut value);
                 match value {
-                    Some(value) if row != 0 => self.store(row, &value),
+                    Some(value) if row != 0 => self.set_at(row, &value),
                     Some(value) => {
-                        self.insert(hash, key, &value);
+                        self.add(hash, key, &value);
                     }
                     None if row != 0 => {
-                        self.remove_row(hash, row);
+                        self.take_out(hash, row);
                         // The row may be given out again: later guesses must not find it.
                         for guess in rows.iter_mut().filter(|guess| **guess == row) {
                             *guess = 0;
@@ -144,9 +161,13 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
                     }
                     None => (),
                 }
+                if flow.is_break() {
+                    return start + i + 1;
+                }
             }
             start += block.len();
         }
+        start
     }
 
     /// The value of a key.
@@ -158,7 +179,7 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
     pub fn remove(&mut self, hash: u64, key: &K) -> Option<V> {
         let row = self.find(hash, key);
         let value = self.value(row)?;
-        self.remove_row(hash, row);
+        self.take_out(hash, row);
         Some(value)
     }
 
@@ -166,9 +187,9 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
     pub fn put(&mut self, hash: u64, key: &K, value: &V) {
         match self.find(hash, key) {
             0 => {
-                self.insert(hash, key, value);
+                self.add(hash, key, value);
             }
-            row => self.store(row, value),
+            row => self.set_at(row, value),
         }
     }
 
@@ -241,14 +262,14 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
     #[inline(never)]
     fn find_or_insert(&mut self, hash: u64, key: &K, init: &mut dyn FnMut() -> V) -> u32 {
         match self.find(hash, key) {
-            0 => self.insert(hash, key, &init()),
+            0 => self.add(hash, key, &init()),
             row => row,
         }
     }
 
-    /// Adds a key that is not there.
+    /// Adds a key that is not there; its row.
     #[inline(never)]
-    fn insert(&mut self, hash: u64, key: &K, value: &V) -> u32 {
+    pub(crate) fn add(&mut self, hash: u64, key: &K, value: &V) -> u32 {
         let row = self.core.rows.allocate().unwrap_or_else(|| full::<K>());
         let cells = self.core.rows.get_mut(row, Self::STRIDE).expect(FOUND);
         let (key_cell, value_cell) = cells[..Self::CELLS].split_at_mut(Self::KEY);
@@ -260,7 +281,8 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
         row
     }
 
-    fn remove_row(&mut self, hash: u64, row: u32) {
+    /// Removes the key of this row.
+    pub(crate) fn take_out(&mut self, hash: u64, row: u32) {
         let cells = self.core.rows.get(row, Self::STRIDE).expect(FOUND);
         cell::release::<K>(&cells[..Self::KEY], &mut self.core.slabs);
         cell::release::<V>(&cells[Self::KEY..Self::CELLS], &mut self.core.slabs);
@@ -273,11 +295,51 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
         Some(cell::load(&cells[Self::KEY..Self::CELLS], &self.core.slabs))
     }
 
+    /// Changes the value of the key of this row.
     #[inline(always)]
-    fn store(&mut self, row: u32, value: &V) {
+    pub(crate) fn set_at(&mut self, row: u32, value: &V) {
         let cells = self.core.rows.get_mut(row, Self::STRIDE).expect(FOUND);
         let value_cell = &mut cells[Self::KEY..Self::CELLS];
         cell::store(value, value_cell, &mut self.core.slabs, &mut self.spill);
+    }
+}
+
+/// Rows by number, for those who keep numbers beside a table: they hold until the row is taken out.
+impl<K: Key, V: Record> KeyedTable<K, V> {
+    /// The key of a row.
+    #[inline]
+    pub(crate) fn key_at(&self, row: u32) -> K {
+        let cells = self.core.rows.get(row, Self::STRIDE).expect(FOUND);
+        cell::load(&cells[..Self::KEY], &self.core.slabs)
+    }
+
+    /// The value of the key of this row.
+    #[inline]
+    pub(crate) fn value_at(&self, row: u32) -> V {
+        self.value(row).expect(FOUND)
+    }
+
+    /// Whether the row holds a key.
+    #[inline]
+    pub(crate) fn is_live(&self, row: u32) -> bool {
+        self.core.live.has(row)
+    }
+
+    /// Up to `limit` rows that hold a key, from this number on, and where to go on if there are more.
+    pub(crate) fn rows_from(&self, cursor: u32, limit: usize) -> (Vec<u32>, Option<u32>) {
+        let mut rows = self.core.live.rows_from(cursor);
+        (rows.by_ref().take(limit).collect(), rows.next())
+    }
+}
+
+/// Keys that consist of the stream's key and an entry: found without being put together.
+impl<K: Key, N: Key, V: Record> KeyedTable<EntryKey<K, N>, V> {
+    /// The row of an entry, or 0.
+    pub(crate) fn find_entry(&self, hash: u64, key: &K, entry: &N) -> u32 {
+        self.core.index.search(hash, &mut |row| match self.core.rows.get(row, Self::STRIDE) {
+            Some(cells) => cell::holds_entry(&cells[..Self::KEY], key, entry, &self.core.slabs),
+            None => false,
+        })
     }
 }
 
@@ -392,6 +454,10 @@ impl Live {
 
     fn unset(&mut self, row: u32) {
         self.words[row as usize / 64] &= !(1 << (row % 64));
+    }
+
+    fn has(&self, row: u32) -> bool {
+        self.words.get(row as usize / 64).is_some_and(|word| word >> (row % 64) & 1 == 1)
     }
 
     fn rows_from(&self, first: u32) -> impl Iterator<Item = u32> {

@@ -10,7 +10,7 @@ const WALLS: &[(&str, &[&str])] = &[
     ("checkpoint", &["core"]),
     ("rpc", &["checkpoint", "core"]),
     ("shuffle", &["core", "rpc"]),
-    ("state", &["checkpoint", "core"]),
+    ("state", &["checkpoint", "core", "derive"]),
     ("host", &["checkpoint", "core"]),
     ("object-store", &["checkpoint"]),
     ("operator", &["checkpoint", "core", "shuffle", "state"]),

@@ -52,6 +52,11 @@ pub trait Record: Clone + Send + 'static {
     /// formats. Only such a type can be a key.
     const CANONICAL: bool;
 
+    /// Whether [`hash64`](Self::hash64) is the hash of the row. Of all types but the engine's own
+    /// names of rows that share a key.
+    #[doc(hidden)]
+    const HASHES_ROW: bool = true;
+
     /// What the row holds.
     fn schema() -> Schema;
 

@@ -1,0 +1,221 @@
+//! [`EntryTable`]: any number of rows for each key, in order: the entries of a map, the items of a list.
+//!
+//! The rows of a key form a ring in the order in which they came. The links are beside the rows, by row
+//! number, and not in them: rows stay where they are, so the links hold, and a snapshot has only what
+//! the user put in. The head of a ring is its last row, in a table by key. Going through the rows of a
+//! key, and removing them, takes time in proportion to their number; a row that is there is read and
+//! changed without a look at the ring.
+
+use crate::entry_key::{EntryKey, entry_hash};
+use crate::table::KeyedTable;
+use millstream_core::record::{DecodeError, Input, Output, Schema};
+use millstream_core::{Key, Record};
+
+/// Rows of type `V`, named by a key `K` and an entry `N`.
+pub(crate) struct EntryTable<K, N, V> {
+    rows: KeyedTable<EntryKey<K, N>, V>,
+    /// By row number.
+    links: Vec<Link>,
+    heads: KeyedTable<K, Head>,
+}
+
+/// The rows of the same key before and after a row.
+#[derive(Clone, Copy, Default)]
+struct Link {
+    before: u32,
+    after: u32,
+}
+
+/// The ring of a key.
+#[derive(Clone, Copy, Default)]
+struct Head {
+    /// The row that came last; the one after it is the first. 0: there is none.
+    last: u32,
+    len: u32,
+}
+
+impl Record for Head {
+    const FIXED: Option<usize> = Some(8);
+    const CANONICAL: bool = true;
+
+    fn schema() -> Schema {
+        <(u32, u32)>::schema()
+    }
+
+    #[inline]
+    fn encode<O: Output>(&self, out: &mut O) {
+        self.last.encode(out);
+        self.len.encode(out);
+    }
+
+    #[inline]
+    fn decode(input: &mut Input<'_>) -> Result<Self, DecodeError> {
+        Ok(Self { last: u32::decode(input)?, len: u32::decode(input)? })
+    }
+}
+
+/// A key and its hash.
+pub(crate) struct Hashed<'a, K> {
+    pub(crate) hash: u64,
+    pub(crate) key: &'a K,
+}
+
+impl<K> Copy for Hashed<'_, K> {}
+
+impl<K> Clone for Hashed<'_, K> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+/// Where a walk over the rows of a key is.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Walk {
+    row: u32,
+    left: u32,
+}
+
+impl<K: Key, N: Key, V: Record> EntryTable<K, N, V> {
+    /// No rows and no memory.
+    pub(crate) fn new() -> Self {
+        Self { rows: KeyedTable::new(), links: Vec::new(), heads: KeyedTable::new() }
+    }
+
+    /// The table of the rows.
+    pub(crate) fn rows(&self) -> &KeyedTable<EntryKey<K, N>, V> {
+        &self.rows
+    }
+
+    /// What rows, links and heads take.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.rows.memory_bytes()
+            + self.links.capacity() * size_of::<Link>()
+            + self.heads.memory_bytes()
+    }
+
+    /// How many rows the key has.
+    pub(crate) fn len(&self, key: Hashed<'_, K>) -> u32 {
+        self.head(key).len
+    }
+
+    /// The number of a row; nothing if there is none.
+    #[inline]
+    pub(crate) fn find(&self, key: Hashed<'_, K>, entry: &N) -> Option<u32> {
+        let hash = entry_hash(key.hash, entry.hash64());
+        let row = self.rows.find_entry(hash, key.key, entry);
+        (row != 0).then_some(row)
+    }
+
+    /// What a row holds.
+    #[inline]
+    pub(crate) fn value(&self, row: u32) -> V {
+        self.rows.value_at(row)
+    }
+
+    /// Changes what a row holds.
+    #[inline]
+    pub(crate) fn set(&mut self, row: u32, value: &V) {
+        self.rows.set_at(row, value);
+    }
+
+    /// What a row is called and what it holds.
+    pub(crate) fn row(&self, row: u32) -> (N, V) {
+        (self.rows.key_at(row).entry, self.rows.value_at(row))
+    }
+
+    /// Adds a row that is not there, behind all others of its key.
+    pub(crate) fn append(&mut self, key: Hashed<'_, K>, entry: N, value: &V) {
+        let hash = entry_hash(key.hash, entry.hash64());
+        let row = self.rows.add(hash, &EntryKey { key: key.key.clone(), entry }, value);
+        self.link(key, row);
+    }
+
+    /// The last row of the key.
+    pub(crate) fn last(&self, key: Hashed<'_, K>) -> Option<u32> {
+        let last = self.head(key).last;
+        (last != 0).then_some(last)
+    }
+
+    /// Begins a walk over the rows of the key, first to last.
+    pub(crate) fn walk(&self, key: Hashed<'_, K>) -> Walk {
+        let Head { last, len } = self.head(key);
+        let row = if len == 0 { 0 } else { self.links[last as usize].after };
+        Walk { row, left: len }
+    }
+
+    /// The next row of a walk. Only rows that have been passed may be removed meanwhile.
+    pub(crate) fn step(&self, walk: &mut Walk) -> Option<u32> {
+        walk.left = walk.left.checked_sub(1)?;
+        let row = walk.row;
+        walk.row = self.links[row as usize].after;
+        Some(row)
+    }
+
+    /// Removes a row.
+    pub(crate) fn remove(&mut self, row: u32) {
+        let EntryKey { key, entry } = self.rows.key_at(row);
+        let key = Hashed { hash: key.hash64(), key: &key };
+        self.unlink(key, row);
+        self.rows.take_out(entry_hash(key.hash, entry.hash64()), row);
+    }
+
+    /// Removes all rows of the key.
+    pub(crate) fn clear(&mut self, key: Hashed<'_, K>) {
+        let mut walk = self.walk(key);
+        while let Some(row) = self.step(&mut walk) {
+            let entry = self.rows.key_at(row).entry;
+            self.rows.take_out(entry_hash(key.hash, entry.hash64()), row);
+        }
+        self.heads.remove(key.hash, key.key);
+    }
+
+    /// Up to `limit` rows from the row number `cursor` on, and where to go on if there are more.
+    pub(crate) fn rows_from(&self, cursor: u32, limit: usize) -> (Vec<u32>, Option<u32>) {
+        self.rows.rows_from(cursor, limit)
+    }
+
+    fn head(&self, key: Hashed<'_, K>) -> Head {
+        self.heads.get(key.hash, key.key).unwrap_or_default()
+    }
+
+    fn link(&mut self, key: Hashed<'_, K>, row: u32) {
+        if self.links.len() <= row as usize {
+            self.links.resize(row as usize + 1, Link::default());
+        }
+        let links = &mut self.links;
+        self.heads.update_batch(
+            &[key.hash],
+            |_| key.key,
+            Head::default,
+            |_, _, head| {
+                if head.len == 0 {
+                    links[row as usize] = Link { before: row, after: row };
+                } else {
+                    let first = links[head.last as usize].after;
+                    links[row as usize] = Link { before: head.last, after: first };
+                    links[head.last as usize].after = row;
+                    links[first as usize].before = row;
+                }
+                *head = Head { last: row, len: head.len + 1 };
+            },
+        );
+    }
+
+    fn unlink(&mut self, key: Hashed<'_, K>, row: u32) {
+        let links = &mut self.links;
+        let Link { before, after } = links[row as usize];
+        links[before as usize].after = after;
+        links[after as usize].before = before;
+        self.heads.upsert_batch(
+            &[key.hash],
+            |_| key.key,
+            |_, _, head| {
+                let Head { last, len } = head.take().expect("a key with a row has a head");
+                if len > 1 {
+                    let last = if last == row { before } else { last };
+                    *head = Some(Head { last, len: len - 1 });
+                }
+            },
+        );
+    }
+}

@@ -1,0 +1,174 @@
+//! [`KeyedStateStore`]: a state struct and its tables, as an operator drives them.
+
+use super::scope::CallScope;
+use super::{KeyedState, StateTable};
+use crate::table::KeyedTable;
+use millstream_core::time::Timestamp;
+use millstream_core::{Key, Record};
+use std::borrow::Borrow;
+use std::ops::ControlFlow;
+use std::rc::Rc;
+
+/// The state of all keys of one subtask.
+pub struct KeyedStateStore<K, S: KeyedState> {
+    /// What the user's function sees: for the length of a call, the state of its key.
+    state: S,
+    scope: Rc<CallScope<K>>,
+    rows: KeyedTable<K, S::Row>,
+    /// The encoding of what a new key has: such a row need not be kept.
+    new_row: Vec<u8>,
+    scratch: Vec<u8>,
+    /// Where the removal of expired values goes on.
+    cursor: u32,
+}
+
+impl<K: Key, S: KeyedState> KeyedStateStore<K, S> {
+    /// No keys and no memory.
+    pub fn new() -> Self {
+        let scope = Rc::new(CallScope::new());
+        let mut new_row = Vec::new();
+        S::new_row().encode(&mut new_row);
+        let (state, rows) = (S::open(&scope), KeyedTable::new());
+        Self { state, scope, rows, new_row, scratch: Vec::new(), cursor: 0 }
+    }
+
+    /// For each element in order: puts the state of its key into the struct, calls `f` with it, and
+    /// takes it back; until `f` breaks. How many calls there were. Element `i` has the hash
+    /// `hashes[i]` and the key `key(i)`.
+    #[inline]
+    pub fn each<Q: Borrow<K>>(
+        &mut self,
+        hashes: &[u64],
+        mut key: impl FnMut(usize) -> Q,
+        now: Timestamp,
+        mut f: impl FnMut(usize, &K, &mut S, &mut Cleared) -> ControlFlow<()>,
+    ) -> usize {
+        let Self { state, scope, rows, new_row, scratch, .. } = self;
+        scope.set_now(now);
+        let mut call = |i: usize, key: &K, state: &mut S| {
+            if S::HAS_TABLES {
+                scope.enter(hashes[i], key);
+            }
+            let mut cleared = Cleared(false);
+            let flow = f(i, key, state, &mut cleared);
+            (flow, cleared.0)
+        };
+        if !S::HAS_ROW {
+            for i in 0..hashes.len() {
+                if call(i, key(i).borrow(), state).0.is_break() {
+                    return i + 1;
+                }
+            }
+            return hashes.len();
+        }
+        rows.upsert_while(hashes, key, |i, key, slot| {
+            let is_new = slot.is_none();
+            let mut row = slot.take().unwrap_or_else(S::new_row);
+            state.begin(&mut row, now);
+            let (flow, cleared) = call(i, key, state);
+            state.end(&mut row, now);
+            let worthless = S::is_absent(&row)
+                || (is_new || cleared) && {
+                    scratch.clear();
+                    row.encode(scratch);
+                    scratch == new_row
+                };
+            *slot = (!worthless).then_some(row);
+            flow
+        })
+    }
+
+    /// As [`each`](Self::each), for a single key.
+    pub fn one<R>(
+        &mut self,
+        hash: u64,
+        key: &K,
+        now: Timestamp,
+        f: impl FnOnce(&mut S, &mut Cleared) -> R,
+    ) -> R {
+        let mut f = Some(f);
+        let mut result = None;
+        self.each(
+            &[hash],
+            |_| key,
+            now,
+            |_, _, state, cleared| {
+                result = f.take().map(|f| f(state, cleared));
+                ControlFlow::Continue(())
+            },
+        );
+        result.expect("one element, one call")
+    }
+
+    /// What the state takes.
+    pub fn memory_bytes(&mut self) -> usize {
+        let mut bytes =
+            self.rows.memory_bytes() + self.new_row.capacity() + self.scratch.capacity();
+        self.state.tables(&mut |table| bytes += table.memory_bytes());
+        bytes
+    }
+
+    /// How many keys have a row.
+    pub fn rows(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Looks at up to so many rows of each table that may hold expired values, and removes those.
+    pub fn sweep(&mut self, now: Timestamp, limit: usize) {
+        if S::ROW_EXPIRES {
+            self.sweep_rows(now, limit);
+        }
+        if S::HAS_TABLES {
+            self.state.tables(&mut |table| {
+                if table.spec().ttl.is_some() {
+                    table.sweep(now, limit);
+                }
+            });
+        }
+    }
+
+    fn sweep_rows(&mut self, now: Timestamp, limit: usize) {
+        let mut changed = Vec::new();
+        let next = self.rows.visit_from(self.cursor, limit, |hash, key, mut row| {
+            self.scratch.clear();
+            row.encode(&mut self.scratch);
+            let before = self.scratch.len();
+            S::expire(&mut row, now);
+            row.encode(&mut self.scratch);
+            let (before, after) = self.scratch.split_at(before);
+            if before != after {
+                changed.push((hash, key, row));
+            }
+        });
+        self.cursor = next.unwrap_or(0);
+        for (hash, key, row) in changed {
+            if S::is_absent(&row) {
+                self.rows.remove(hash, &key);
+            } else {
+                self.rows.put(hash, &key, &row);
+            }
+        }
+    }
+
+    /// Shows the tables of the fields that have one.
+    pub fn tables(&mut self, visit: &mut dyn FnMut(&mut dyn StateTable)) {
+        self.state.tables(visit);
+    }
+}
+
+impl<K: Key, S: KeyedState> Default for KeyedStateStore<K, S> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Whether the user's function has cleared the state of its key.
+pub struct Cleared(bool);
+
+impl Cleared {
+    /// Resets the fields to what a new key has; the key is forgotten unless they are changed again.
+    pub fn clear<S: KeyedState>(&mut self, state: &mut S) {
+        state.reset();
+        self.0 = true;
+    }
+}
