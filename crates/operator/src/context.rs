@@ -1,5 +1,6 @@
 //! What an operator knows of its place: its task, its subtask, its job.
 
+use crate::clock::ProcessingClock;
 use millstream_core::checkpoint::CheckpointId;
 use millstream_core::error::Location;
 use millstream_core::ids::JobId;
@@ -36,6 +37,8 @@ pub struct TaskContext {
     pub restored: Option<CheckpointId>,
     /// The job's configuration.
     pub configuration: Arc<BTreeMap<String, String>>,
+    /// Tells processing time.
+    pub clock: ProcessingClock,
     /// Wakes the task's thread: for threads that fetch on behalf of an operator.
     pub wake: Wake,
 }
@@ -84,6 +87,7 @@ impl TaskContext {
             checkpointing: false,
             restored: None,
             configuration: Arc::default(),
+            clock: ProcessingClock::system(),
             wake: Wake::new(),
         }
     }

@@ -129,7 +129,8 @@ impl<A: Record, B: Record, F: Fn(&A, &mut Out<'_, B>)> Operator for FlatMapWith<
     }
 }
 
-fn check_surplus<B>(records: usize) -> Result<(), OperatorError> {
+/// One record's surplus is bounded.
+pub(crate) fn check_surplus<B>(records: usize) -> Result<(), OperatorError> {
     if records.saturating_mul(size_of::<B>()) <= SURPLUS_BYTES_MAX {
         return Ok(());
     }

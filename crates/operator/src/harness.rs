@@ -1,6 +1,7 @@
 //! Drives one operator alone: push records, read what comes out.
 
 use crate::operator::{Flow, Operator};
+use millstream_core::time::Timestamp;
 use millstream_core::{OperatorError, Record};
 use millstream_shuffle::batch::{AnyBatch, Batch, BoxBatch, cast};
 
@@ -62,6 +63,21 @@ impl<A: Record, B: Record, O: Operator> OperatorHarness<A, B, O> {
     /// Ends the input.
     pub fn finish(&mut self) -> Result<(), OperatorError> {
         self.run(|operator, _, out, room| operator.finish(out, room))
+    }
+
+    /// Lets the machine's clock reach this time.
+    pub fn advance_time(&mut self, now: Timestamp) -> Result<(), OperatorError> {
+        self.run(|operator, _, out, room| operator.advance_time(now, out, room))
+    }
+
+    /// Lets the watermark reach this time.
+    pub fn advance_watermark(&mut self, watermark: Timestamp) -> Result<(), OperatorError> {
+        self.run(|operator, _, out, room| operator.advance_watermark(watermark, out, room))
+    }
+
+    /// The operator itself.
+    pub fn operator(&mut self) -> &mut O {
+        &mut self.operator
     }
 
     fn run(

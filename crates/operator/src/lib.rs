@@ -1,14 +1,16 @@
 //! What runs inside a task: operators, sources, sinks, and the plan that builds them.
 //!
 //! In reading order:
-//! - [`context`]: what an operator knows of its place;
+//! - [`context`]: what an operator knows of its place; [`clock`]: and of processing time;
 //! - [`operator`], [`source`], [`sink`]: the three contracts;
 //! - [`sink_operator`]: a sink at the end of a chain, and its committer;
 //! - [`map`], [`flat_map`], [`key`], [`aggregate`], [`combine`], [`partitioner`]: the operators;
+//! - [`process`]: the user's own, with state and timers;
 //! - [`plan`]: factories for all of a job's vertices;
 //! - [`harness`]: drives an operator alone, for tests.
 
 pub mod aggregate;
+pub mod clock;
 pub mod combine;
 pub mod context;
 pub mod flat_map;
@@ -18,6 +20,7 @@ pub mod map;
 pub mod operator;
 pub mod partitioner;
 pub mod plan;
+pub mod process;
 pub mod sink;
 pub mod sink_operator;
 pub mod source;

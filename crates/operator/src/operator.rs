@@ -7,6 +7,7 @@
 use millstream_checkpoint::snapshot::{OperatorSnapshot, RestoredOperator};
 use millstream_core::OperatorError;
 use millstream_core::checkpoint::{Barrier, CheckpointId};
+use millstream_core::time::Timestamp;
 use millstream_shuffle::batch::{AnyBatch, BoxBatch};
 
 /// Whether an operator is through with what it was given.
@@ -39,6 +40,36 @@ pub trait Operator {
     /// The input has ended: gives what is left. Called again until it is drained.
     fn finish(&mut self, out: &mut dyn AnyBatch, room: usize) -> Result<Flow, OperatorError> {
         self.flush(out, room)
+    }
+
+    /// When it next wants to be called through [`advance_time`](Self::advance_time): the first of its
+    /// timers in processing time.
+    fn next_timer(&self) -> Option<Timestamp> {
+        None
+    }
+
+    /// The machine's clock has reached this time: fires the timers that are due, as far as there is
+    /// room. Called with an empty input, between batches; again until it is drained, but a barrier may
+    /// come in between.
+    fn advance_time(
+        &mut self,
+        _now: Timestamp,
+        _out: &mut dyn AnyBatch,
+        _room: usize,
+    ) -> Result<Flow, OperatorError> {
+        Ok(Flow::Drained)
+    }
+
+    /// No record at or before this time is to come: fires the timers that are due, as far as there is
+    /// room. Called as [`advance_time`](Self::advance_time) is; the watermark goes on downstream when
+    /// it is drained.
+    fn advance_watermark(
+        &mut self,
+        _watermark: Timestamp,
+        _out: &mut dyn AnyBatch,
+        _room: usize,
+    ) -> Result<Flow, OperatorError> {
+        Ok(Flow::Drained)
     }
 
     /// Before the first record of a task that goes on from a checkpoint: takes its state over.

@@ -7,6 +7,7 @@ use crate::stream_task::{Chain, Head, Outputs, StreamTask};
 use millstream_core::OperatorError;
 use millstream_core::ids::{AllocationId, ExecutionAttemptId, ResourceId};
 use millstream_core::status::ExecutionState;
+use millstream_operator::clock::ProcessingClock;
 use millstream_operator::context::TaskContext;
 use millstream_operator::plan::{self, Plan, RouterContext, VertexPlan};
 use millstream_rpc::protocol::deployment::TaskDeploymentDescriptor;
@@ -210,6 +211,7 @@ impl Shared {
             checkpointing: descriptor.checkpointing.is_some(),
             restored: descriptor.restore.as_ref().map(|restore| restore.checkpoint),
             configuration: self.configuration.clone(),
+            clock: ProcessingClock::system(),
             wake: wake.clone(),
         }
     }

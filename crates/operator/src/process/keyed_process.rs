@@ -1,0 +1,219 @@
+//! [`KeyedProcess`]: the operator that runs a [`KeyedProcessFunction`].
+//!
+//! Records of a batch are handled in order, each with the state of its key in the function's hands; the
+//! operator looks for room between them, and keeps the rest for the next call. Timers fire one by one in
+//! the order of their times, so that what one of them registers or withdraws counts for the next; a call
+//! fires a limited number, so that a barrier need not wait for all of them.
+
+use super::context::ProcessContext;
+use super::function::{FunctionResult, KeyedProcessFunction, TimeDomain, Timer};
+use super::timer_service::TimerService;
+use crate::clock::ProcessingClock;
+use crate::context::TaskContext;
+use crate::flat_map::check_surplus;
+use crate::key::KeySelector;
+use crate::operator::{Flow, Operator};
+use millstream_core::time::{MAX_WATERMARK, Timestamp};
+use millstream_core::{Key, OperatorError, Record};
+use millstream_shuffle::batch::{AnyBatch, Batch, BoxBatch, cast};
+use millstream_state::keyed_state::KeyedStateStore;
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+
+/// A call fires at most so many timers before it gives the task a chance to do something else.
+const FIRED_MAX: usize = 1_024;
+
+/// With each batch so many rows are looked at for expired state, and two more for each record: rows do
+/// not come faster than that unless a record puts several entries.
+const SWEPT_MIN: usize = 64;
+
+/// Runs a function with state and timers per key.
+pub struct KeyedProcess<K: Key, T: Record, F: KeyedProcessFunction<K, T>> {
+    selector: Box<dyn KeySelector<K, T>>,
+    function: F,
+    state: KeyedStateStore<K, F::State>,
+    timers: TimerService<K>,
+    clock: ProcessingClock,
+    waiting: Waiting<K, T>,
+}
+
+/// The batch that is being handled: its buffers are those of the input, and go back there.
+struct Waiting<K, T> {
+    records: VecDeque<T>,
+    keys: VecDeque<K>,
+    hashes: Vec<u64>,
+    /// So many hashes are those of records that have been handled.
+    handled: usize,
+}
+
+impl<K: Key, T: Record> Waiting<K, T> {
+    fn new() -> Self {
+        let (records, keys) = (VecDeque::new(), VecDeque::new());
+        Self { records, keys, hashes: Vec::new(), handled: 0 }
+    }
+
+    /// Takes a batch over, if there is none at hand.
+    fn take(&mut self, input: &mut Batch<T>, selector: &dyn KeySelector<K, T>) {
+        if !self.records.is_empty() || input.items.is_empty() {
+            return;
+        }
+        assert_eq!(input.hashes.len(), input.items.len(), "a keyed stream carries its hashes");
+        let mut keys = Vec::from(std::mem::take(&mut self.keys));
+        keys.clear();
+        selector.keys(&input.items, &mut keys);
+        self.keys = VecDeque::from(keys);
+        self.hashes.clear();
+        std::mem::swap(&mut self.hashes, &mut input.hashes);
+        let empty = Vec::from(std::mem::take(&mut self.records));
+        self.records = VecDeque::from(std::mem::replace(&mut input.items, empty));
+        self.handled = 0;
+    }
+}
+
+impl<K: Key, T: Record, F: KeyedProcessFunction<K, T>> KeyedProcess<K, T, F> {
+    /// Opens the function.
+    pub fn new(
+        selector: Box<dyn KeySelector<K, T>>,
+        mut function: F,
+        context: &TaskContext,
+    ) -> Result<Self, OperatorError> {
+        told(function.open(context))?;
+        Ok(Self {
+            selector,
+            function,
+            state: KeyedStateStore::new(),
+            timers: TimerService::new(),
+            clock: context.clock.clone(),
+            waiting: Waiting::new(),
+        })
+    }
+
+    /// What state and timers take.
+    pub fn memory_bytes(&mut self) -> usize {
+        self.state.memory_bytes() + self.timers.memory_bytes()
+    }
+
+    /// How many timers are pending in event time and in processing time.
+    pub fn timers(&self) -> (usize, usize) {
+        (self.timers.event.len(), self.timers.processing.len())
+    }
+
+    /// Shows the state of a key.
+    pub fn with_state<R>(&mut self, key: &K, look: impl FnOnce(&mut F::State) -> R) -> R {
+        self.state.one(key.hash64(), key, self.clock.now(), |state, _| look(state))
+    }
+
+    /// Fires timers that are due.
+    fn fire(
+        &mut self,
+        domain: TimeDomain,
+        out: &mut Vec<F::Out>,
+        room: usize,
+    ) -> Result<Flow, OperatorError> {
+        for _ in 0..FIRED_MAX {
+            if out.len() >= room {
+                break;
+            }
+            let Some(due) = self.timers.pop(domain) else { return Ok(Flow::Drained) };
+            let Self { function, state, timers, .. } = self;
+            let timer = Timer { time: due.time, domain };
+            let (hash, key) = (due.hash, &due.key);
+            let now = timers.now;
+            told(state.one(hash, key, now, |state, cleared| {
+                let mut ctx = ProcessContext { state, cleared, hash, key, timers, out };
+                function.on_timer(timer, &mut ctx)
+            }))?;
+            check_surplus::<F::Out>(out.len())?;
+        }
+        Ok(if self.timers.is_due(domain) { Flow::More } else { Flow::Drained })
+    }
+}
+
+fn told(result: FunctionResult) -> Result<(), OperatorError> {
+    result.map_err(|error| OperatorError::from_error(error.as_ref()))
+}
+
+impl<K: Key, T: Record, F: KeyedProcessFunction<K, T>> Operator for KeyedProcess<K, T, F> {
+    fn output(&self) -> BoxBatch {
+        Box::new(Batch::<F::Out>::new())
+    }
+
+    fn process(
+        &mut self,
+        input: &mut dyn AnyBatch,
+        out: &mut dyn AnyBatch,
+        room: usize,
+    ) -> Result<Flow, OperatorError> {
+        let (input, out) = (cast::<T>(input), &mut cast::<F::Out>(out).items);
+        self.waiting.take(input, self.selector.as_ref());
+        let Self { function, state, timers, waiting, clock, .. } = self;
+        let Waiting { records, keys, hashes, handled } = waiting;
+        let now = clock.now();
+        timers.now = now;
+        let mut failure = None;
+        let hashes = &hashes[*handled..];
+        let done = state.each(
+            hashes,
+            |_| keys.pop_front().expect("a key per hash"),
+            now,
+            |i, key, state, cleared| {
+                let record = records.pop_front().expect("a record per hash");
+                let hash = hashes[i];
+                let mut ctx = ProcessContext { state, cleared, hash, key, timers, out };
+                match function.process(record, &mut ctx) {
+                    Ok(()) if out.len() < room => ControlFlow::Continue(()),
+                    Ok(()) => ControlFlow::Break(()),
+                    Err(error) => {
+                        failure = Some(error);
+                        ControlFlow::Break(())
+                    }
+                }
+            },
+        );
+        *handled += done;
+        told(failure.map_or(Ok(()), Err))?;
+        check_surplus::<F::Out>(out.len())?;
+        state.sweep(now, SWEPT_MIN + 2 * done);
+        Ok(if waiting.records.is_empty() { Flow::Drained } else { Flow::More })
+    }
+
+    fn flush(&mut self, _out: &mut dyn AnyBatch, _room: usize) -> Result<Flow, OperatorError> {
+        self.state.sweep(self.clock.now(), SWEPT_MIN);
+        Ok(Flow::Drained)
+    }
+
+    /// The end of the input is the end of event time. Timers in processing time that are still pending
+    /// never fire.
+    fn finish(&mut self, out: &mut dyn AnyBatch, room: usize) -> Result<Flow, OperatorError> {
+        self.advance_watermark(MAX_WATERMARK, out, room)
+    }
+
+    fn next_timer(&self) -> Option<Timestamp> {
+        self.timers.processing.next()
+    }
+
+    fn advance_time(
+        &mut self,
+        now: Timestamp,
+        out: &mut dyn AnyBatch,
+        room: usize,
+    ) -> Result<Flow, OperatorError> {
+        self.timers.now = now;
+        self.fire(TimeDomain::ProcessingTime, &mut cast::<F::Out>(out).items, room)
+    }
+
+    fn advance_watermark(
+        &mut self,
+        watermark: Timestamp,
+        out: &mut dyn AnyBatch,
+        room: usize,
+    ) -> Result<Flow, OperatorError> {
+        self.timers.watermark = self.timers.watermark.max(watermark);
+        self.timers.now = self.clock.now();
+        self.fire(TimeDomain::EventTime, &mut cast::<F::Out>(out).items, room)
+    }
+
+    fn close(&mut self, completed: bool) -> Result<(), OperatorError> {
+        if completed { told(self.function.close()) } else { Ok(()) }
+    }
+}
