@@ -6,7 +6,7 @@ use crate::stream_graph::{Chaining, NodeBody, NodeId, Ship, StreamEdge, StreamNo
 use millstream_core::error::Location;
 use millstream_core::job_graph::ShipStrategy;
 use millstream_core::{Key, OperatorError, Record};
-use millstream_operator::context::RoutingFunction;
+use millstream_operator::context::{RoutingFunction, TaskContext};
 use millstream_operator::flat_map::{FlatMap, FlatMapWith, Out};
 use millstream_operator::key::{ByRef, ByValue};
 use millstream_operator::map::{Filter, FilterMap, Map, TryMap};
@@ -255,7 +255,21 @@ impl<T: Record> DataStream<T> {
         &self,
         verb: &'static str,
         stateful: bool,
-        make: impl FnMut(&millstream_operator::context::TaskContext) -> O + Send + 'static,
+        mut make: impl FnMut(&TaskContext) -> O + Send + 'static,
+    ) -> DataStream<U>
+    where
+        O: Operator + 'static,
+    {
+        self.try_operator(verb, stateful, move |context| Ok(make(context)))
+    }
+
+    /// An operator that may fail to begin.
+    #[track_caller]
+    pub(crate) fn try_operator<U: Record, O>(
+        &self,
+        verb: &'static str,
+        stateful: bool,
+        make: impl FnMut(&TaskContext) -> Result<O, OperatorError> + Send + 'static,
     ) -> DataStream<U>
     where
         O: Operator + 'static,

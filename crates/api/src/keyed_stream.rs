@@ -14,6 +14,7 @@ use millstream_operator::combine::{AlreadyHashed, Combine};
 use millstream_operator::context::RoutingFunction;
 use millstream_operator::key::{ByRef, KeySelector, SelectorKeying};
 use millstream_operator::plan::RouterContext;
+use millstream_operator::process::{KeyedProcess, KeyedProcessFunction};
 use millstream_shuffle::partition::HashRouter;
 use std::ops::AddAssign;
 use std::rc::Rc;
@@ -127,6 +128,15 @@ impl<K: Key, T: Record> KeyedStream<K, T> {
                 if wins(&new, &old) { new } else { old }
             };
             Reduce::new(selector.boxed(), begin, join, |key: K, value: V| (key, value), context)
+        })
+    }
+
+    /// Handles each record with a function that has state and timers per key: see `docs/state.md`.
+    #[track_caller]
+    pub fn process<F: KeyedProcessFunction<K, T>>(&self, function: F) -> DataStream<F::Out> {
+        let selector = self.selector.boxed();
+        self.stream.try_operator("process", true, move |context| {
+            KeyedProcess::new(selector.boxed(), function.clone(), context)
         })
     }
 

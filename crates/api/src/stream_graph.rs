@@ -73,13 +73,13 @@ pub enum NodeBody {
 }
 
 impl NodeBody {
-    /// An operator that is made by this function, without a look at its task.
+    /// An operator of each task that is made by this function.
     pub fn operator<T: millstream_core::Record, O: Operator + 'static>(
-        mut make: impl FnMut(&TaskContext) -> O + Send + 'static,
+        mut make: impl FnMut(&TaskContext) -> Result<O, OperatorError> + Send + 'static,
     ) -> Self {
         NodeBody::Operator {
             factory: Factory::new(move |context| {
-                let operator: Box<dyn Operator> = Box::new(make(context));
+                let operator: Box<dyn Operator> = Box::new(make(context)?);
                 Ok(operator)
             }),
             input_type: BatchPrototype::of::<T>(),
