@@ -176,6 +176,27 @@ fn put_long(cell: &mut [u8], encoding: &[u8], slabs: &mut Slabs) {
     cell.copy_from_slice(&image);
 }
 
+/// Where the canonical encoding is of what a variable cell holds.
+pub(crate) enum Stored<'a> {
+    /// In the cell.
+    Here(&'a [u8]),
+    /// In the slabs.
+    At(Place),
+}
+
+/// Finds the encoding in a cell without knowing the type: `fixed` is what [`size`] has from it.
+pub(crate) fn stored(cell: &[u8], fixed: bool) -> Stored<'_> {
+    if fixed {
+        return Stored::Here(cell);
+    }
+    match place(cell) {
+        Some(place) => Stored::At(place),
+        None if cell[0] >= SHORT => Stored::Here(&cell[1..][..usize::from(cell[0] - SHORT)]),
+        // An image begins with the number of the bytes that follow.
+        None => Stored::Here(&cell[..=usize::from(cell[0])]),
+    }
+}
+
 /// Where the encoding is, if it is in the slabs.
 #[inline(always)]
 fn place(cell: &[u8]) -> Option<Place> {

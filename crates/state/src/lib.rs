@@ -6,27 +6,33 @@
 //!
 //! [`KeyedTable`] holds one value per key of one subtask and is driven by batches. In reading order:
 //! - [`table`]: what operators call: find or make, update, get, remove, iterate;
+//! - [`snapshot`]: a table as it was at a barrier, written by another thread; [`restore`]: the way back;
 //! - `index`: from a hash to row numbers, by way of `bucket`s of one cache line;
 //! - `pages`: rows of one size in pages that stay where they are;
+//! - `changes`, `bits`: what an increment holds; which rows are live;
 //! - `cell`: how a record lies in a row; `slabs`: where encodings go that are too long for it;
 //! - `memory`: zeroed memory, on huge pages once it is large, and the prefetch instruction.
 //!
 //! Values are kept as their encoded rows, so a snapshot needs no access to the user's types, and
 //! memory is known to the byte.
 //!
-//! `unsafe` is allowed in `memory.rs`, `pages.rs` and `bucket.rs` (and in `tests/accounting.rs`, which counts
+//! `unsafe` is allowed in `memory.rs`, `pages` and `bucket.rs` (and in `tests/accounting.rs`, which counts
 //! what the allocator gives). Nothing outside them relies on an index being right: what they give
 //! out is checked or in bounds by construction.
 
+mod bits;
 mod bucket;
 mod cell;
+mod changes;
 pub mod entry_key;
 mod entry_table;
 mod index;
 pub mod keyed_state;
 mod memory;
 mod pages;
+pub mod restore;
 mod slabs;
+pub mod snapshot;
 pub mod table;
 pub mod timers;
 
@@ -37,5 +43,6 @@ pub use keyed_state::{
     AggregateFunction, AggregatingState, KeyedState, ListState, MapState, ReducingState, ValueState,
 };
 pub use millstream_derive::KeyedState;
+pub use snapshot::FrozenKeyedTable;
 pub use table::KeyedTable;
 pub use timers::TimerQueue;

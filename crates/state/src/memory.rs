@@ -48,13 +48,18 @@ impl<T: Plain> Zeroed<T> {
         Self { start: start.cast(), len }
     }
 
+    /// The number of items.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
     /// What the memory takes, including what was rounded up.
     pub(crate) fn bytes(&self) -> usize {
         footprint(self.len * size_of::<T>())
     }
 
-    /// The first item, for a caller that keeps track of parts on its own.
-    pub(crate) fn start(&mut self) -> NonNull<T> {
+    /// The first item, for a caller that keeps track of parts on its own, and of who may use them.
+    pub(crate) fn start(&self) -> NonNull<T> {
         self.start
     }
 }

@@ -6,7 +6,8 @@
 //!
 //! A place is named by the length of the encoding, which gives the class, and the number of the slot.
 
-use crate::pages::Pages;
+use crate::pages::{FrozenPages, Pages};
+use std::sync::Arc;
 
 /// The least class, 2 to the power of this; shorter encodings stay in the cell.
 const CLASS_MIN_LOG2: u32 = 5;
@@ -26,10 +27,22 @@ pub(crate) struct Place {
 /// The slots of all classes; classes come into being when they are needed.
 pub(crate) struct Slabs {
     classes: Vec<Pages>,
-    /// The encodings that are longer than the greatest class.
-    long: Vec<Box<[u8]>>,
+    /// The encodings that are longer than the greatest class. Never changed, only replaced:
+    /// snapshots share them.
+    long: Vec<Arc<[u8]>>,
     long_free: Vec<u32>,
     long_bytes: usize,
+}
+
+/// All slots as they were when a snapshot was taken.
+pub(crate) struct FrozenSlabs {
+    classes: Vec<Arc<FrozenPages>>,
+    long: Vec<Arc<[u8]>>,
+}
+
+/// What an allocation for a long encoding of so many bytes takes: two counters go before it.
+fn long_footprint(len: usize) -> usize {
+    (2 * size_of::<usize>() + len).next_multiple_of(align_of::<usize>())
 }
 
 /// The number of the class for a length.
@@ -59,9 +72,15 @@ impl Slabs {
         let classes: usize = self.classes.iter().map(Pages::memory_bytes).sum();
         classes
             + self.classes.capacity() * size_of::<Pages>()
-            + self.long.capacity() * size_of::<Box<[u8]>>()
+            + self.long.capacity() * size_of::<Arc<[u8]>>()
             + self.long_free.capacity() * size_of::<u32>()
             + self.long_bytes
+    }
+
+    /// All slots as they are now, for another thread.
+    pub(crate) fn freeze(&mut self) -> FrozenSlabs {
+        let classes = self.classes.iter_mut().map(Pages::freeze).collect();
+        FrozenSlabs { classes, long: self.long.clone() }
     }
 
     /// The bytes at a place that was given out and not freed since.
@@ -98,11 +117,11 @@ impl Slabs {
 
     fn put_long(&mut self, bytes: &[u8]) -> u32 {
         let slot = self.long_free.pop().unwrap_or_else(|| {
-            self.long.push(Box::default());
+            self.long.push(Arc::default());
             (self.long.len() - 1) as u32
         });
         self.long[slot as usize] = bytes.into();
-        self.long_bytes += bytes.len();
+        self.long_bytes += long_footprint(bytes.len());
         slot
     }
 
@@ -125,10 +144,29 @@ impl Slabs {
         if class < CLASSES {
             self.classes[class].free(place.slot);
         } else {
-            self.long_bytes -= place.len as usize;
-            self.long[place.slot as usize] = Box::default();
+            self.long_bytes -= long_footprint(place.len as usize);
+            self.long[place.slot as usize] = Arc::default();
             self.long_free.push(place.slot);
         }
+    }
+}
+
+impl FrozenSlabs {
+    /// Gives `f` the bytes at a place that was given out and not freed.
+    pub(crate) fn with<R>(&self, place: Place, f: impl FnOnce(&[u8]) -> R) -> R {
+        let len = place.len as usize;
+        let class = class_of(len);
+        if class >= CLASSES {
+            return f(&self.long[place.slot as usize]);
+        }
+        let pages = &self.classes[class];
+        let page = pages.view(pages.page_of(place.slot));
+        f(&page.row(place.slot)[..len])
+    }
+
+    #[cfg(test)]
+    pub(crate) fn copied_bytes(&self) -> usize {
+        self.classes.iter().map(|pages| pages.copied_bytes()).sum()
     }
 }
 

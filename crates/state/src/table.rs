@@ -13,11 +13,16 @@
 //! The parts that know no types (`Core`) are compiled once, in this crate; what a program compiles
 //! per key and value type is small.
 
-use crate::cell;
+use crate::bits::Bits;
+use crate::cell::{self, Stored};
+use crate::changes::Changes;
 use crate::entry_key::EntryKey;
 use crate::index::Index;
 use crate::pages::{Pages, stride_for};
 use crate::slabs::Slabs;
+use crate::snapshot::{FrozenKeyedTable, Layout};
+use millstream_checkpoint::handle::TableSchema;
+use millstream_core::key_group::MaxParallelism;
 use millstream_core::record::{Key, Record};
 use std::borrow::Borrow;
 use std::marker::PhantomData;
@@ -69,6 +74,14 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
     const CELLS: usize = Self::KEY + cell::size::<V>();
     const STRIDE: usize = stride_for(Self::CELLS);
 
+    const LAYOUT: Layout = Layout {
+        key: Self::KEY,
+        key_is_fixed: K::FIXED.is_some(),
+        value: Self::CELLS - Self::KEY,
+        value_is_fixed: V::FIXED.is_some(),
+        stride: Self::STRIDE,
+    };
+
     /// An empty table, which takes no memory.
     pub fn new() -> Self {
         const { assert!(K::CANONICAL, "equal keys must have equal encodings") };
@@ -93,12 +106,14 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
         let mut start = 0;
         while start < hashes.len() {
             let block = self.core.locate(hashes, start, &mut rows);
+            self.core.changes.mark_all(&rows[..block.len()], Self::STRIDE);
             for (i, (&hash, &guess)) in block.iter().zip(&rows).enumerate() {
                 let key = key(start + i);
                 let cells = match self.core.rows.get_mut(guess, Self::STRIDE) {
                     Some(cells) if Self::has(cells, key.borrow(), &self.core.slabs) => cells,
                     _ => {
                         let row = self.find_or_insert(hash, key.borrow(), &mut init);
+                        self.core.changes.mark(row, Self::STRIDE);
                         self.core.rows.get_mut(row, Self::STRIDE).expect(FOUND)
                     }
                 };
@@ -141,14 +156,15 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
         let mut start = 0;
         while start < hashes.len() {
             let block = self.core.locate(hashes, start, &mut rows);
+            self.core.changes.mark_all(&rows[..block.len()], Self::STRIDE);
             for (i, &hash) in block.iter().enumerate() {
                 let key = key(start + i);
                 let key = key.borrow();
-                let row = if self.holds(rows[i], key) { rows[i] } else { self.find(hash, key) };
+                let row = self.found(rows[i], hash, key);
                 let mut value = self.value(row);
                 let flow = f(start + i, key, &mut value);
                 match value {
-                    Some(value) if row != 0 => self.set_at(row, &value),
+                    Some(value) if row != 0 => self.store(row, &value),
                     Some(value) => {
                         self.add(hash, key, &value);
                     }
@@ -193,6 +209,26 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
         }
     }
 
+    /// Gives each key its value, in order.
+    pub(crate) fn put_batch(&mut self, hashes: &[u64], keys: &[K], values: &[V]) {
+        let mut rows = [0; BLOCK];
+        let mut start = 0;
+        while start < hashes.len() {
+            let block = self.core.locate(hashes, start, &mut rows);
+            self.core.changes.mark_all(&rows[..block.len()], Self::STRIDE);
+            for (i, &hash) in block.iter().enumerate() {
+                let (key, value) = (&keys[start + i], &values[start + i]);
+                let row = self.found(rows[i], hash, key);
+                if row == 0 {
+                    self.add(hash, key, value);
+                } else {
+                    self.store(row, value);
+                }
+            }
+            start += block.len();
+        }
+    }
+
     /// Visits every key with its hash and value, in the order in which the rows lie in memory.
     pub fn for_each(&self, f: impl FnMut(u64, K, V)) {
         self.visit_from(0, usize::MAX, f);
@@ -215,6 +251,24 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
             f(hash, key, cell::load(&cells[Self::KEY..Self::CELLS], &self.core.slabs));
         }
         rows.next()
+    }
+
+    /// What the rows of a snapshot hold.
+    pub fn schema() -> TableSchema {
+        TableSchema { key: K::schema(), namespace: <()>::schema(), value: V::schema() }
+    }
+
+    /// The table as it is now, to be written by another thread while this one goes on: takes time for
+    /// the number of pages, not of rows. The first write to a page then copies it, for as long as the
+    /// frozen table lives.
+    ///
+    /// With `base`, the next snapshot knows what has changed since this one. A snapshot on which none
+    /// will build, such as a savepoint, must not be a base: changes are told since the last base.
+    pub fn freeze(&mut self, max: MaxParallelism, base: bool) -> FrozenKeyedTable {
+        let Core { rows, live, slabs, changes, .. } = &mut self.core;
+        let changes = if base { changes.freeze(rows.end(), Self::STRIDE) } else { None };
+        let (live, rows, slabs) = (live.clone(), rows.freeze(), slabs.freeze());
+        FrozenKeyedTable::new(Self::LAYOUT, max, live, rows, slabs, changes)
     }
 
     /// The number of keys.
@@ -258,6 +312,17 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
         self.core.index.search(hash, &mut |row| self.holds(row, key))
     }
 
+    /// The row of a key that is about to be changed, or 0. The guess has been marked as changed.
+    #[inline(always)]
+    fn found(&mut self, guess: u32, hash: u64, key: &K) -> u32 {
+        if self.holds(guess, key) {
+            return guess;
+        }
+        let row = self.find(hash, key);
+        self.core.changes.mark(row, Self::STRIDE);
+        row
+    }
+
     #[cold]
     #[inline(never)]
     fn find_or_insert(&mut self, hash: u64, key: &K, init: &mut dyn FnMut() -> V) -> u32 {
@@ -283,6 +348,9 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
 
     /// Removes the key of this row.
     pub(crate) fn take_out(&mut self, hash: u64, row: u32) {
+        if self.core.changes.wants_tombstone(row) {
+            self.core.bury(hash, row, Self::LAYOUT);
+        }
         let cells = self.core.rows.get(row, Self::STRIDE).expect(FOUND);
         cell::release::<K>(&cells[..Self::KEY], &mut self.core.slabs);
         cell::release::<V>(&cells[Self::KEY..Self::CELLS], &mut self.core.slabs);
@@ -298,6 +366,13 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
     /// Changes the value of the key of this row.
     #[inline(always)]
     pub(crate) fn set_at(&mut self, row: u32, value: &V) {
+        self.core.changes.mark(row, Self::STRIDE);
+        self.store(row, value);
+    }
+
+    /// Changes the value of a row that has been marked as changed.
+    #[inline(always)]
+    fn store(&mut self, row: u32, value: &V) {
         let cells = self.core.rows.get_mut(row, Self::STRIDE).expect(FOUND);
         let value_cell = &mut cells[Self::KEY..Self::CELLS];
         cell::store(value, value_cell, &mut self.core.slabs, &mut self.spill);
@@ -359,8 +434,10 @@ fn full<K>() -> ! {
 struct Core {
     index: Index,
     rows: Pages,
-    live: Live,
+    /// Which rows hold a key, for those who go through all rows.
+    live: Bits,
     slabs: Slabs,
+    changes: Changes,
 }
 
 impl Core {
@@ -368,8 +445,9 @@ impl Core {
         Self {
             index: Index::new(),
             rows: Pages::new(stride),
-            live: Live::default(),
+            live: Bits::default(),
             slabs: Slabs::new(),
+            changes: Changes::default(),
         }
     }
 
@@ -378,6 +456,7 @@ impl Core {
             + self.rows.memory_bytes()
             + self.live.memory_bytes()
             + self.slabs.memory_bytes()
+            + self.changes.memory_bytes()
     }
 
     /// The block of hashes from `start` on. Guesses a row for each of them and has the rows and the
@@ -422,7 +501,17 @@ impl Core {
 
     fn add(&mut self, hash: u64, row: u32) {
         self.live.set(row, self.rows.end());
+        self.changes.add(row, self.rows.end(), self.rows.stride());
         self.index.insert(hash, row);
+    }
+
+    /// Remembers that the key of this row is going.
+    fn bury(&mut self, hash: u64, row: u32, layout: Layout) {
+        let cells = self.rows.get(row, layout.stride).expect(FOUND);
+        match cell::stored(&cells[..layout.key], layout.key_is_fixed) {
+            Stored::Here(key) => self.changes.bury(hash, key),
+            Stored::At(place) => self.changes.bury(hash, self.slabs.get(place)),
+        }
     }
 
     fn forget(&mut self, hash: u64, row: u32) {
@@ -430,46 +519,6 @@ impl Core {
         debug_assert!(found, "a row that was found is in the index");
         self.live.unset(row);
         self.rows.free(row);
-    }
-}
-
-/// Which rows hold a key: one bit each, for those who go through all rows.
-#[derive(Default)]
-struct Live {
-    words: Vec<u64>,
-}
-
-impl Live {
-    fn memory_bytes(&self) -> usize {
-        self.words.capacity() * size_of::<u64>()
-    }
-
-    fn set(&mut self, row: u32, end: u32) {
-        let words = (end as usize).div_ceil(64);
-        if self.words.len() < words {
-            self.words.resize(words, 0);
-        }
-        self.words[row as usize / 64] |= 1 << (row % 64);
-    }
-
-    fn unset(&mut self, row: u32) {
-        self.words[row as usize / 64] &= !(1 << (row % 64));
-    }
-
-    fn has(&self, row: u32) -> bool {
-        self.words.get(row as usize / 64).is_some_and(|word| word >> (row % 64) & 1 == 1)
-    }
-
-    fn rows_from(&self, first: u32) -> impl Iterator<Item = u32> {
-        let begin = (first / 64) as usize;
-        self.words.iter().enumerate().skip(begin).flat_map(move |(at, word)| {
-            let mut left = if at == begin { word & (!0 << (first % 64)) } else { *word };
-            std::iter::from_fn(move || {
-                let bit = (left != 0).then(|| left.trailing_zeros())?;
-                left &= left - 1;
-                Some(at as u32 * 64 + bit)
-            })
-        })
     }
 }
 

@@ -311,3 +311,71 @@ fn small_tables_are_small() {
     }
     assert!(table.memory_bytes() < 40 << 10, "{}", table.memory_bytes());
 }
+
+#[test]
+fn a_snapshot_holds_copies_of_what_is_written_to_and_takes_them_with_it() {
+    let keys: Vec<u64> = (0..100_000).collect();
+    let mut table = KeyedTable::<u64, String>::new();
+    let fill = |table: &mut KeyedTable<u64, String>, keys: &[u64], length: usize| {
+        for key in keys {
+            table.put(key.hash64(), key, &"x".repeat(length));
+        }
+    };
+    fill(&mut table, &keys, 100);
+    let before = table.memory_bytes();
+    let max = MaxParallelism::default_for(1);
+    let first = table.freeze(max, false);
+    assert_eq!(first.copied_bytes(), 0);
+    // One row: its page and that of its slot.
+    fill(&mut table, &[5], 101);
+    let of_one = first.copied_bytes();
+    assert!((1..=128 << 10).contains(&of_one), "{of_one}");
+    fill(&mut table, &[5], 102);
+    assert_eq!(first.copied_bytes(), of_one, "a page is copied once");
+    // A second snapshot shares what both need and has nothing of what was before it.
+    let second = table.freeze(max, false);
+    fill(&mut table, &[5], 103);
+    assert_eq!((first.copied_bytes(), second.copied_bytes()), (of_one, of_one));
+    drop(first);
+    drop(second);
+    fill(&mut table, &keys, 104);
+    assert!(table.memory_bytes() <= before + 1024, "nothing of them is left");
+}
+
+#[test]
+fn a_snapshot_outlives_its_table() {
+    struct Count(u32);
+
+    impl millstream_checkpoint::snapshot::RowSink for Count {
+        fn rows(
+            &mut self,
+            _group: millstream_core::key_group::KeyGroup,
+            count: u32,
+            _rows: &[u8],
+        ) -> Result<(), millstream_checkpoint::snapshot::SnapshotError> {
+            self.0 += count;
+            Ok(())
+        }
+
+        fn removed(
+            &mut self,
+            _group: millstream_core::key_group::KeyGroup,
+            _count: u32,
+            _keys: &[u8],
+        ) -> Result<(), millstream_checkpoint::snapshot::SnapshotError> {
+            unreachable!("a whole snapshot removes nothing")
+        }
+    }
+
+    use millstream_checkpoint::snapshot::FrozenTable;
+    let mut table = KeyedTable::<u64, String>::new();
+    for key in 0..20_000_u64 {
+        table.put(key.hash64(), &key, &format!("a value that lies in a slab: {key}"));
+    }
+    let frozen = table.freeze(MaxParallelism::default_for(1), true);
+    table.put(7_u64.hash64(), &7, &String::new());
+    drop(table);
+    let mut count = Count(0);
+    Box::new(frozen).write(&mut count).expect("a count takes everything");
+    assert_eq!(count.0, 20_000);
+}

@@ -41,7 +41,8 @@ const UNSAFE: &[&str] = &[
     "crates/shuffle/tests/allocations.rs",
     "crates/state/src/bucket.rs",
     "crates/state/src/memory.rs",
-    "crates/state/src/pages.rs",
+    "crates/state/src/pages/frozen.rs",
+    "crates/state/src/pages/mod.rs",
     "crates/state/tests/accounting.rs",
 ];
 

@@ -123,7 +123,8 @@ pub trait Record: Clone + Send + 'static {
     }
 
     /// For a type whose image in memory is its canonical encoding followed by zeros ([`Str`]): the
-    /// image, if this value has one. State tables then copy and compare it as it is.
+    /// image, if this value has one. State tables then copy and compare it as it is. The encoding is
+    /// the first byte and as many bytes as that says.
     #[doc(hidden)]
     #[inline]
     fn inline_image(&self) -> Option<&[u8; 24]> {

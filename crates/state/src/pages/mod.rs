@@ -10,15 +10,21 @@
 //! Every access says the stride that the caller was compiled for: the length of the slice is then a
 //! constant there, and codecs compile to plain loads and stores.
 //!
-//! Room for checkpoints (design 4.4): [`Pages::get_mut`] is the only way to a row that can change. A
-//! page's epoch and the dirty bits of its rows belong beside `starts`, and the copy of a page that a
-//! snapshot still reads belongs there: a page is found through `starts` alone, so it can be replaced.
+//! A snapshot marks all pages ([`Pages::freeze`]): it may read them from now on. [`Pages::get_mut`] is the
+//! only way to a row that can change; where it meets a mark, it gives the snapshot a copy of the page first.
+//! While no page is marked it makes no test of its own: the bound of row numbers, which is tested
+//! anyway, is then where it ought to be, and zero otherwise. `frozen` has the other side.
 //!
 //! This file is on the list of files that may hold `unsafe`.
 #![allow(unsafe_code)]
 
+mod frozen;
+
+pub(crate) use frozen::{FrozenPages, PageView};
+
 use crate::memory::{HUGE_PAGE, LINE, Zeroed, prefetch};
-use std::ptr::NonNull;
+use std::sync::atomic::{Ordering, fence};
+use std::sync::{Arc, Weak};
 
 /// The most bytes of a page with more than one row.
 const PAGE_BYTES: usize = 64 << 10;
@@ -36,10 +42,16 @@ pub(crate) const ROWS_MAX: u32 = u32::MAX - 1;
 pub(crate) struct Pages {
     stride: usize,
     /// The first byte of each page. Invariant: the first `made` rows lie in these pages, in memory
-    /// that `blocks` owns and that no other page has.
-    starts: Vec<NonNull<u8>>,
+    /// that `blocks` keeps and that no other page has.
+    starts: Vec<*mut u8>,
+    /// Of each page: a snapshot may read it, so that it must not be written to.
+    marks: Vec<bool>,
+    /// How many marks there are.
+    marked: usize,
+    /// As `made`, or 0 while there are marks.
+    writable: u32,
     /// The memory of the pages: one page each at first, later as many as fit into a huge page.
-    blocks: Vec<Zeroed<u8>>,
+    blocks: Vec<Arc<Block>>,
     /// Bytes of the last block that belong to pages.
     cut: usize,
     /// Rows that have been given out at least once; those with the numbers 1 to `made`.
@@ -50,10 +62,24 @@ pub(crate) struct Pages {
     free: u32,
     /// Rows that may be made: smaller in tests.
     rows_max: u32,
+    /// Those who may read marked pages.
+    snapshots: Vec<Weak<FrozenPages>>,
 }
 
-// SAFETY: the pointers lead into blocks that `self` owns alone.
+// SAFETY: the pointers lead into blocks that are shared with snapshots only, which the marks keep
+// apart from writers.
 unsafe impl Send for Pages {}
+
+/// Memory of pages, shared by a table and its snapshots. It keeps the memory and gives no access to
+/// it but the address.
+struct Block(Zeroed<u8>);
+
+// SAFETY: nothing is read or written through a shared block; see `Pages` and `FrozenPages` for what
+// is done with its address.
+unsafe impl Sync for Block {}
+
+/// What the counters of an `Arc` take.
+const ARC_BYTES: usize = 2 * size_of::<usize>();
 
 /// The size of a row whose cells take `bytes`: a power of two up to a cache line, which no row then
 /// crosses, and whole lines beyond.
@@ -83,12 +109,16 @@ impl Pages {
         Self {
             stride,
             starts: Vec::new(),
+            marks: Vec::new(),
+            marked: 0,
+            writable: 0,
             blocks: Vec::new(),
             cut: 0,
             made: 0,
             room: 0,
             free: 0,
             rows_max: ROWS_MAX,
+            snapshots: Vec::new(),
         }
     }
 
@@ -98,6 +128,11 @@ impl Pages {
         self.rows_max = rows_max;
     }
 
+    /// The bytes of a row.
+    pub(crate) fn stride(&self) -> usize {
+        self.stride
+    }
+
     /// The numbers of the rows that were ever given out are below this.
     pub(crate) fn end(&self) -> u32 {
         self.made + 1
@@ -105,25 +140,28 @@ impl Pages {
 
     /// What the pages and the lists of them take.
     pub(crate) fn memory_bytes(&self) -> usize {
-        let blocks: usize = self.blocks.iter().map(Zeroed::bytes).sum();
+        let block = |block: &Arc<Block>| block.0.bytes() + size_of::<Block>() + ARC_BYTES;
+        let blocks: usize = self.blocks.iter().map(block).sum();
         blocks
-            + self.blocks.capacity() * size_of::<Zeroed<u8>>()
-            + self.starts.capacity() * size_of::<NonNull<u8>>()
+            + self.blocks.capacity() * size_of::<Arc<Block>>()
+            + self.starts.capacity() * size_of::<*mut u8>()
+            + self.marks.capacity() * size_of::<bool>()
+            + self.snapshots.capacity() * size_of::<Weak<FrozenPages>>()
     }
 
-    /// Where a row is, if that number has been given out.
+    /// Where a row is, if its number is not above `end`, which is at most `made`.
     #[inline(always)]
-    fn find(&self, row: u32, stride: usize) -> Option<NonNull<u8>> {
+    fn find(&self, row: u32, end: u32, stride: usize) -> Option<*mut u8> {
         assert!(stride == self.stride);
         let at = row.wrapping_sub(1);
-        if at >= self.made {
+        if at >= end {
             return None;
         }
         let page_log2 = page_log2(stride);
         let within = at & ((1 << page_log2) - 1);
         // SAFETY: `at` is below `made`: by the invariant its page is there, and its row in it.
         unsafe {
-            let start = self.starts.get_unchecked((at >> page_log2) as usize);
+            let start = *self.starts.get_unchecked((at >> page_log2) as usize);
             Some(start.add(within as usize * stride))
         }
     }
@@ -131,17 +169,85 @@ impl Pages {
     /// The bytes of a row; nothing for number 0. What a freed row holds means nothing.
     #[inline(always)]
     pub(crate) fn get(&self, row: u32, stride: usize) -> Option<&[u8]> {
-        let start = self.find(row, stride)?;
-        // SAFETY: `find` gives a row of `stride` initialised bytes, borrowed as long as `self`.
-        Some(unsafe { std::slice::from_raw_parts(start.as_ptr(), stride) })
+        let start = self.find(row, self.made, stride)?;
+        // SAFETY: by the invariant these are `stride` initialised bytes, which only `get_mut`
+        // changes; borrowed as long as `self`.
+        Some(unsafe { std::slice::from_raw_parts(start, stride) })
     }
 
     /// The bytes of a row, to be changed.
     #[inline(always)]
     pub(crate) fn get_mut(&mut self, row: u32, stride: usize) -> Option<&mut [u8]> {
-        let start = self.find(row, stride)?;
-        // SAFETY: as in `get`, and `self` is borrowed alone; rows do not overlap.
-        Some(unsafe { std::slice::from_raw_parts_mut(start.as_ptr(), stride) })
+        let start = match self.find(row, self.writable, stride) {
+            Some(start) => start,
+            None => self.find_beside_marks(row, stride)?,
+        };
+        // SAFETY: as in `get`, and `self` is borrowed alone; rows do not overlap. The page is not
+        // marked, so no snapshot reads it.
+        Some(unsafe { std::slice::from_raw_parts_mut(start, stride) })
+    }
+
+    /// Where a row is, in a page without a mark.
+    #[inline]
+    fn find_beside_marks(&mut self, row: u32, stride: usize) -> Option<*mut u8> {
+        let start = self.find(row, self.made, stride)?;
+        let page = ((row - 1) >> page_log2(stride)) as usize;
+        if self.marks[page] {
+            self.thaw(page);
+        }
+        Some(start)
+    }
+
+    /// All rows as they are now, for another thread. Pages are copied when they are next written to.
+    pub(crate) fn freeze(&mut self) -> Arc<FrozenPages> {
+        self.snapshots.retain(|snapshot| is_read(snapshot).is_some());
+        let starts = self.starts.iter().map(|start| start.cast_const()).collect();
+        // SAFETY: by the invariant of `starts`. The marks, set below, make `get_mut` call `keep`
+        // before it gives access to a page, for every snapshot in the list.
+        let frozen =
+            unsafe { FrozenPages::new(self.stride, self.made, starts, self.blocks.clone()) };
+        let frozen = Arc::new(frozen);
+        self.marks.fill(true);
+        self.marked = self.marks.len();
+        self.bound_writes();
+        self.snapshots.push(Arc::downgrade(&frozen));
+        frozen
+    }
+
+    /// Takes the mark from a page: snapshots that may read it get a copy.
+    #[cold]
+    #[inline(never)]
+    fn thaw(&mut self, page: usize) {
+        let start = self.starts[page];
+        let rows = if self.starts.len() == 1 { self.room } else { 1 << page_log2(self.stride) };
+        // SAFETY: the page has so many rows, all initialised; nobody writes while it is marked.
+        let bytes = unsafe { std::slice::from_raw_parts(start, rows as usize * self.stride) };
+        let mut shared = None;
+        let mut copy = || Arc::clone(shared.get_or_insert_with(|| Arc::from(bytes)));
+        self.snapshots.retain(|snapshot| match is_read(snapshot) {
+            Some(snapshot) => {
+                snapshot.keep(page, start, &mut copy);
+                true
+            }
+            None => false,
+        });
+        if self.snapshots.is_empty() {
+            self.unmark_all();
+        } else {
+            self.marks[page] = false;
+            self.marked -= 1;
+        }
+        self.bound_writes();
+    }
+
+    fn unmark_all(&mut self) {
+        self.marks.fill(false);
+        self.marked = 0;
+    }
+
+    /// To be called when `made` or `marked` has changed.
+    fn bound_writes(&mut self) {
+        self.writable = if self.marked == 0 { self.made } else { 0 };
     }
 
     /// Brings a row near.
@@ -149,10 +255,10 @@ impl Pages {
     pub(crate) fn prefetch(&self, row: u32) {
         /// Longer rows are left to the hardware, which sees that lines follow each other.
         const BYTES_MAX: usize = 4 * LINE;
-        if let Some(start) = self.find(row, self.stride) {
+        if let Some(start) = self.find(row, self.made, self.stride) {
             let mut line = 0;
             while line < self.stride.min(BYTES_MAX) {
-                prefetch(start.as_ptr().wrapping_add(line));
+                prefetch(start.wrapping_add(line));
                 line += LINE;
             }
         }
@@ -174,6 +280,7 @@ impl Pages {
             self.grow();
         }
         self.made += 1;
+        self.bound_writes();
         Some(self.made)
     }
 
@@ -193,40 +300,59 @@ impl Pages {
         } else {
             let start = self.cut_page(page_rows as usize * self.stride);
             self.starts.push(start);
+            self.marks.push(false);
             self.room = self.room.saturating_add(page_rows);
         }
     }
 
+    /// Moves to a larger first page. The old one is left to snapshots as it is.
     fn grow_first_page(&mut self, page_rows: u32) {
         let first_rows = (FIRST_BYTES / self.stride).max(1).next_power_of_two() as u32;
         let rows = (self.room * 2).max(first_rows).min(page_rows);
         let mut page = Zeroed::new(rows as usize * self.stride);
-        if let Some(old) = self.blocks.pop() {
-            page[..old.len()].copy_from_slice(&old);
+        for row in 1..=self.made {
+            let at = (row - 1) as usize * self.stride;
+            let bytes = self.get(row, self.stride).expect("given out");
+            page[at..at + self.stride].copy_from_slice(bytes);
         }
         self.cut = page.len();
         self.starts.clear();
-        self.starts.push(page.start());
-        self.blocks.push(page);
+        self.starts.push(page.start().as_ptr());
+        self.marks.clear();
+        self.marks.push(false);
+        self.unmark_all();
+        self.bound_writes();
+        self.blocks.clear();
+        self.blocks.push(Arc::new(Block(page)));
         self.room = rows;
     }
 
     /// The next page: from what is left of the last block, or from a new one.
-    fn cut_page(&mut self, page_bytes: usize) -> NonNull<u8> {
-        let left = self.blocks.last().map_or(0, |block| block.len() - self.cut);
+    fn cut_page(&mut self, page_bytes: usize) -> *mut u8 {
+        let left = self.blocks.last().map_or(0, |block| block.0.len() - self.cut);
         if left < page_bytes {
             let single = self.starts.len() * page_bytes < HUGE_PAGE;
             let block_bytes = if single { page_bytes } else { page_bytes.max(HUGE_PAGE) };
-            self.blocks.push(Zeroed::new(block_bytes));
+            self.blocks.push(Arc::new(Block(Zeroed::new(block_bytes))));
             self.cut = 0;
         }
-        let block = self.blocks.last_mut().expect("there is room in a block");
+        let block = self.blocks.last().expect("there is room in a block");
         // SAFETY: `cut + page_bytes` is within the block; the page does not overlap another one,
         // because `cut` only moves on.
-        let start = unsafe { block.start().add(self.cut) };
+        let start = unsafe { block.0.start().add(self.cut) };
         self.cut += page_bytes;
-        start
+        start.as_ptr()
     }
+}
+
+/// The snapshot, if somebody may still read from it.
+fn is_read(snapshot: &Weak<FrozenPages>) -> Option<Arc<FrozenPages>> {
+    let found = snapshot.upgrade();
+    if found.is_none() {
+        // What its last reader read comes before what is written now.
+        fence(Ordering::Acquire);
+    }
+    found
 }
 
 #[cfg(test)]

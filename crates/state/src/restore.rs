@@ -1,0 +1,150 @@
+//! The way back: rows of state files become rows of a table.
+
+use crate::table::KeyedTable;
+use millstream_checkpoint::handle::TableSchema;
+use millstream_checkpoint::snapshot::RestoredTable;
+use millstream_checkpoint::state_file::{Block, BlockKind, ReadError};
+use millstream_core::key_group::{KeyGroup, MaxParallelism};
+use millstream_core::record::{DecodeError, Input, Key, Record};
+
+/// Rows are put into the table so many at a time, so that memory is fetched for all of them at once.
+const BATCH: usize = 1024;
+
+/// State that cannot be taken over.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RestoreError {
+    /// It cannot be read.
+    #[error("could not restore state `{table}`")]
+    Read {
+        /// The state.
+        table: String,
+        /// Why.
+        source: ReadError,
+    },
+    /// It holds something else than this program expects.
+    #[error("could not restore state `{table}`: {cause}")]
+    Incompatible {
+        /// The state.
+        table: String,
+        /// What differs, and what to do.
+        cause: String,
+    },
+    /// A row does not read back.
+    #[error(
+        "could not restore state `{table}`: row {row} of a block of key group {group:?}: {cause}"
+    )]
+    Row {
+        /// The state.
+        table: String,
+        /// The group of the block.
+        group: Option<u32>,
+        /// The number of the row in its block.
+        row: u32,
+        /// What is wrong with it.
+        cause: String,
+    },
+}
+
+impl<K: Key, V: Record> KeyedTable<K, V> {
+    /// Takes over what a snapshot holds for the key groups of this subtask: rows replace those with the
+    /// same key, and removed ones take them away. Several tables one after the other are merged.
+    pub fn restore(
+        &mut self,
+        table: RestoredTable,
+        max: MaxParallelism,
+    ) -> Result<(), RestoreError> {
+        let RestoredTable { name, schema, mut blocks } = table;
+        check_schema(&name, &schema, &Self::schema())?;
+        let mut rows = Rows { keys: Vec::new(), hashes: Vec::new(), values: Vec::new(), max };
+        loop {
+            let next = blocks.next();
+            let next = next.map_err(|source| RestoreError::Read { table: name.clone(), source })?;
+            let Some(block) = next else { return Ok(()) };
+            self.apply(&block, &mut rows).map_err(|(row, cause)| RestoreError::Row {
+                table: name.clone(),
+                group: block.group.map(KeyGroup::index),
+                row,
+                cause,
+            })?;
+        }
+    }
+
+    /// Applies one block. Which row is wrong, and what with it.
+    fn apply(&mut self, block: &Block, rows: &mut Rows<K, V>) -> Result<(), (u32, String)> {
+        let mut input = Input::new(&block.payload);
+        let mut done = 0;
+        while done < block.count {
+            let count = (block.count - done).min(BATCH as u32);
+            for row in done..done + count {
+                let read = rows.read(block, &mut input);
+                read.map_err(|cause| (row, cause))?;
+            }
+            match block.kind {
+                BlockKind::Rows => self.put_batch(&rows.hashes, &rows.keys, &rows.values),
+                _ => {
+                    for (hash, key) in rows.hashes.iter().zip(&rows.keys) {
+                        self.remove(*hash, key);
+                    }
+                }
+            }
+            rows.clear();
+            done += count;
+        }
+        input.finish().map_err(|error| (done, error.to_string()))
+    }
+}
+
+/// Rows that were read and are not yet in the table.
+struct Rows<K, V> {
+    keys: Vec<K>,
+    hashes: Vec<u64>,
+    values: Vec<V>,
+    max: MaxParallelism,
+}
+
+impl<K: Key, V: Record> Rows<K, V> {
+    fn clear(&mut self) {
+        self.keys.clear();
+        self.hashes.clear();
+        self.values.clear();
+    }
+
+    /// Takes one row of the block off the input.
+    fn read(&mut self, block: &Block, input: &mut Input<'_>) -> Result<(), String> {
+        let told = |error: DecodeError| error.to_string();
+        let key = K::decode(input).map_err(told)?;
+        let hash = key.hash64();
+        let group = KeyGroup::of_hash(hash, self.max);
+        if block.group != Some(group) {
+            return Err(format!("its key is of key group {}", group.index()));
+        }
+        if block.kind == BlockKind::Rows {
+            self.values.push(V::decode(input).map_err(told)?);
+        }
+        self.keys.push(key);
+        self.hashes.push(hash);
+        Ok(())
+    }
+}
+
+/// Whether rows of the one schema can be read as rows of the other.
+fn check_schema(
+    table: &str,
+    written: &TableSchema,
+    wanted: &TableSchema,
+) -> Result<(), RestoreError> {
+    let parts = [
+        ("key", &written.key, &wanted.key),
+        ("namespace", &written.namespace, &wanted.namespace),
+        ("value", &written.value, &wanted.value),
+    ];
+    for (part, written, wanted) in parts {
+        if written.fingerprint() != wanted.fingerprint() {
+            return Err(RestoreError::Incompatible {
+                table: table.to_owned(),
+                cause: format!("its {part} was written as {written} and is now {wanted}"),
+            });
+        }
+    }
+    Ok(())
+}
