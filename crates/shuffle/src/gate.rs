@@ -145,14 +145,10 @@ impl InputGate {
         self.channels.is_empty()
     }
 
-    /// Does not poll this channel from now on; what waits there does not count as something to read.
-    pub fn block(&mut self, channel: usize) {
-        self.blocked[channel] = true;
-    }
-
-    /// Polls all channels again.
-    pub fn unblock_all(&mut self) {
-        self.blocked.fill(false);
+    /// Polls this channel, or does not: what waits on a blocked one does not count as something to
+    /// read.
+    pub fn set_blocked(&mut self, channel: usize, blocked: bool) {
+        self.blocked[channel] = blocked;
     }
 
     /// Fills the buffer, which is empty, with the next batch of any channel; or tells what a channel

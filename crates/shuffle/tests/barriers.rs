@@ -77,7 +77,7 @@ fn a_channel_that_is_blocked_is_not_read_and_does_not_keep_its_thread_awake() {
     writers[0].push_barrier(barrier(1));
     push(&mut writers[0], 10);
     assert_eq!(poll(&mut gate), Seen::Said(0, barrier(1)));
-    gate.block(0);
+    gate.set_blocked(0, true);
     assert!(gate.is_idle(), "what waits on a blocked channel cannot be read");
     assert_eq!(poll(&mut gate), Seen::Nothing);
     push(&mut writers[1], 20);
@@ -86,7 +86,7 @@ fn a_channel_that_is_blocked_is_not_read_and_does_not_keep_its_thread_awake() {
     assert_eq!(poll(&mut gate), Seen::Record(20));
     assert_eq!(poll(&mut gate), Seen::Said(1, Control::EndOfPartition));
     assert_eq!(poll(&mut gate), Seen::Nothing);
-    gate.unblock_all();
+    gate.set_blocked(0, false);
     assert!(!gate.is_idle());
     assert_eq!(poll(&mut gate), Seen::Record(10));
     writers[0].finish();
@@ -171,7 +171,7 @@ fn a_channel_from_another_process_that_is_blocked_holds_its_producer_back() {
         assert!(began.elapsed() < PATIENCE, "no barrier came");
         writer.pump().expect("nothing is too long");
     }
-    reader.gate.block(0);
+    reader.gate.set_blocked(0, true);
     let mut pushed = 0;
     let mut full_since = None;
     // Until it has been full for a while: what the wire holds is bounded.
@@ -190,6 +190,6 @@ fn a_channel_from_another_process_that_is_blocked_holds_its_producer_back() {
         assert_eq!(poll(&mut reader.gate), Seen::Nothing);
     }
     assert!(pushed > 0 && partition_id(0) == writer.shared().id);
-    reader.gate.unblock_all();
+    reader.gate.set_blocked(0, false);
     assert_eq!(poll(&mut reader.gate), Seen::Record(0));
 }

@@ -182,18 +182,31 @@ impl Shared {
     ) -> Result<StreamTask, TaskError> {
         let vertex = &self.plan.vertices[index];
         let context = self.context(&descriptor, wake);
+        let mut ids = self.plan.graph.vertices[index].operators.iter().map(|operator| operator.id);
+        let mut next_id = || {
+            let missing =
+                || OperatorError::new("the job graph names fewer operators than the plan");
+            ids.next().ok_or_else(missing).map_err(unlabelled)
+        };
         let outputs = self.outputs(vertex, &descriptor, &context)?;
-        let head = self.head(vertex, &descriptor, &context)?;
-        let mut operators = Vec::new();
-        for chained in &vertex.operators {
-            let made = guard(&chained.label, || chained.factory.make(&context))?;
-            operators.push((chained.label.clone(), made));
-        }
-        let input = match &head {
+        let head = match &vertex.head {
+            plan::Head::Source(label, factory) => {
+                let source = guard(label, || factory.make(&context))?;
+                Head::source(next_id()?, label.clone(), source)
+            }
+            plan::Head::Exchange(prototype) => {
+                Head::gates(self.gates(&descriptor, &context), prototype.make())
+            }
+        };
+        let mut chain = Chain::new(match &head {
             Head::Source { source, .. } => source.output(),
             Head::Gates { rest, .. } => rest.fresh(),
-        };
-        Ok(StreamTask::new(head, Chain::new(input, operators), outputs))
+        });
+        for chained in &vertex.operators {
+            let made = guard(&chained.label, || chained.factory.make(&context))?;
+            chain.push(next_id()?, chained.label.clone(), made);
+        }
+        Ok(StreamTask::new(head, chain, outputs))
     }
 
     fn context(&self, descriptor: &TaskDeploymentDescriptor, wake: &Wake) -> TaskContext {
@@ -243,33 +256,24 @@ impl Shared {
         Ok(Outputs::new(outputs, self.registry.clone()))
     }
 
-    fn head(
+    fn gates(
         &self,
-        vertex: &VertexPlan,
         descriptor: &TaskDeploymentDescriptor,
         context: &TaskContext,
-    ) -> Result<Head, TaskError> {
-        match &vertex.head {
-            plan::Head::Source(label, factory) => {
-                let source = guard(label, || factory.make(context))?;
-                Ok(Head::source(label.clone(), source))
-            }
-            plan::Head::Exchange(prototype) => {
-                let now = Instant::now();
-                let gates = descriptor.gates.iter().map(|gate| {
-                    let mut gate = InputGate::new(
-                        gate.channels.clone(),
-                        self.registry.clone(),
-                        self.network.clone(),
-                        self.here.clone(),
-                        context.wake.clone(),
-                    );
-                    gate.request_partitions(now);
-                    gate
-                });
-                Ok(Head::gates(gates.collect(), prototype.make()))
-            }
-        }
+    ) -> Vec<InputGate> {
+        let now = Instant::now();
+        let gates = descriptor.gates.iter().map(|gate| {
+            let mut gate = InputGate::new(
+                gate.channels.clone(),
+                self.registry.clone(),
+                self.network.clone(),
+                self.here.clone(),
+                context.wake.clone(),
+            );
+            gate.request_partitions(now);
+            gate
+        });
+        gates.collect()
     }
 }
 

@@ -223,7 +223,7 @@ impl SlotThread {
             match step {
                 Ok(Step::Progress) => moved = true,
                 Ok(Step::NeedInput(until)) => running.wake_at = until,
-                Ok(Step::NeedOutput) => running.wake_at = None,
+                Ok(Step::NeedOutput | Step::NeedMail) => running.wake_at = None,
                 Ok(Step::NeedSplit) => self.ask_for_split(at),
                 Ok(Step::Finished) => {
                     let running = self.tasks.remove(at);
@@ -357,7 +357,7 @@ impl StateClock {
         }
         self.since = now;
         self.last = match step {
-            Some(Step::NeedInput(_) | Step::NeedSplit) => Share::Idle,
+            Some(Step::NeedInput(_) | Step::NeedSplit | Step::NeedMail) => Share::Idle,
             Some(Step::NeedOutput) => Share::BackPressured,
             _ => Share::Busy,
         };

@@ -2,10 +2,10 @@
 
 use millstream_core::OperatorError;
 use millstream_core::error::Location;
+use millstream_core::ids::OperatorId;
 use millstream_core::job_graph::SourceSplit;
 use millstream_operator::context::{OperatorLabel, TaskContext};
 use millstream_operator::map::Map;
-use millstream_operator::operator::Operator;
 use millstream_operator::sink::SinkWriter;
 use millstream_operator::sink_operator::SinkOperator;
 use millstream_operator::source::{AnySource, Poll, ReaderSource, SourceClock, SourceReader};
@@ -68,13 +68,14 @@ fn task(function: impl Fn(u64) -> u64 + 'static) -> (StreamTask, Rc<RefCell<Vec<
     let collected = Rc::<RefCell<Vec<u64>>>::default();
     let source = ReaderSource(Box::<Splits>::default());
     let batch = source.output();
+    let mut chain = Chain::new(batch);
+    chain.push(OperatorId(2), label("double"), Box::new(Map::new(function)));
     let writer = Box::new(Collect(collected.clone()));
-    let sink = SinkOperator::new(writer, &TaskContext::alone()).expect("the defaults are valid");
-    let operators: Vec<(OperatorLabel, Box<dyn Operator>)> =
-        vec![(label("double"), Box::new(Map::new(function))), (label("collect"), Box::new(sink))];
+    let collect = SinkOperator::new(writer, &TaskContext::alone()).expect("the defaults are valid");
+    chain.push(OperatorId(3), label("collect"), Box::new(collect));
     let outputs = Outputs::new(Vec::new(), PartitionRegistry::new());
-    let head = Head::source(label("splits"), Box::new(source));
-    (StreamTask::new(head, Chain::new(batch, operators), outputs), collected)
+    let head = Head::source(OperatorId(1), label("splits"), Box::new(source));
+    (StreamTask::new(head, chain, outputs), collected)
 }
 
 #[test]

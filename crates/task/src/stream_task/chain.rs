@@ -2,6 +2,10 @@
 //! buffer `i + 1`; the last buffer is the task's output.
 
 use crate::failure::{TaskError, guard};
+use millstream_checkpoint::snapshot::{OperatorSnapshot, RestoredOperator};
+use millstream_core::OperatorError;
+use millstream_core::checkpoint::Barrier;
+use millstream_core::ids::OperatorId;
 use millstream_operator::context::OperatorLabel;
 use millstream_operator::operator::{Flow, Operator};
 use millstream_shuffle::batch::{AnyBatch, BoxBatch};
@@ -15,6 +19,7 @@ pub struct Chain {
 }
 
 struct Stage {
+    id: OperatorId,
     label: OperatorLabel,
     operator: Box<dyn Operator>,
     /// It was stopped for want of room and has more to give.
@@ -22,12 +27,15 @@ struct Stage {
 }
 
 impl Chain {
-    /// `head` is an empty batch of what the head gives.
-    pub fn new(head: BoxBatch, operators: Vec<(OperatorLabel, Box<dyn Operator>)>) -> Self {
-        let mut buffers = vec![head];
-        buffers.extend(operators.iter().map(|(_, operator)| operator.output()));
-        let stage = |(label, operator)| Stage { label, operator, has_more: false };
-        Self { stages: operators.into_iter().map(stage).collect(), buffers, busy_until: 0 }
+    /// No operators yet; `head` is an empty batch of what the head gives.
+    pub fn new(head: BoxBatch) -> Self {
+        Self { stages: Vec::new(), buffers: vec![head], busy_until: 0 }
+    }
+
+    /// Appends an operator.
+    pub fn push(&mut self, id: OperatorId, label: OperatorLabel, operator: Box<dyn Operator>) {
+        self.buffers.push(operator.output());
+        self.stages.push(Stage { id, label, operator, has_more: false });
     }
 
     /// How many operators there are.
@@ -95,6 +103,45 @@ impl Chain {
             stage.has_more = flow == Flow::More;
         }
         Ok(flow)
+    }
+
+    /// Takes the state of all operators, tail to head; those without state are left out.
+    pub(super) fn snapshot(
+        &mut self,
+        barrier: &Barrier,
+    ) -> Result<Vec<(OperatorId, OperatorSnapshot)>, TaskError> {
+        let mut states = Vec::new();
+        for stage in self.stages.iter_mut().rev() {
+            let mut state = OperatorSnapshot::default();
+            guard(&stage.label, || stage.operator.snapshot(barrier, &mut state))?;
+            if !state.tables.is_empty() || !state.lists.is_empty() {
+                states.push((stage.id, state));
+            }
+        }
+        Ok(states)
+    }
+
+    /// Gives every operator its state, tail to head.
+    pub(super) fn restore(
+        &mut self,
+        mut state_of: impl FnMut(OperatorId) -> RestoredOperator,
+    ) -> Result<(), TaskError> {
+        for stage in self.stages.iter_mut().rev() {
+            let state = state_of(stage.id);
+            guard(&stage.label, || stage.operator.restore(state))?;
+        }
+        Ok(())
+    }
+
+    /// Tells every operator something, tail to head.
+    pub(super) fn notify(
+        &mut self,
+        mut tell: impl FnMut(&mut dyn Operator) -> Result<(), OperatorError>,
+    ) -> Result<(), TaskError> {
+        for stage in self.stages.iter_mut().rev() {
+            guard(&stage.label, || tell(stage.operator.as_mut()))?;
+        }
+        Ok(())
     }
 
     pub(super) fn close(&mut self, completed: bool) -> Result<(), TaskError> {

@@ -1,29 +1,30 @@
 //! Where a task's records come from: a source, or the gates of its inputs.
 
+use super::clock::{instant_of, source_clock};
 use crate::failure::{TaskError, guard};
+use millstream_checkpoint::handle::ListMode;
+use millstream_checkpoint::snapshot::{ListSnapshot, OperatorSnapshot, RestoredOperator};
 use millstream_core::OperatorError;
+use millstream_core::ids::OperatorId;
 use millstream_core::job_graph::SourceSplit;
 use millstream_operator::context::OperatorLabel;
-use millstream_operator::source::{AnySource, Poll, SourceClock};
+use millstream_operator::source::{AnySource, Poll};
 use millstream_rpc::protocol::deployment::InputChannelDescriptor;
 use millstream_shuffle::batch::BoxBatch;
-use millstream_shuffle::gate::{self, InputGate};
-use std::sync::LazyLock;
-use std::time::{Duration, Instant};
+use millstream_shuffle::element::Control;
+use millstream_shuffle::gate::{self, InputGate, PartitionUnavailable};
+use std::time::Instant;
 
-/// The origin of [`SourceClock`] in this process.
-static ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
-
-/// The source clock at an instant.
-pub fn source_clock(now: Instant) -> SourceClock {
-    SourceClock { now_us: now.duration_since(*ORIGIN).as_micros() as u64 }
-}
+/// The list in which a source keeps what is left to read.
+pub const SPLITS: &str = "splits";
 
 /// What a poll found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Polled {
     /// There may be more at once.
     More,
+    /// The engine says something on the channel with this number, counted over all gates.
+    Control(usize, Control),
     /// Nothing (more) now; perhaps at this time.
     Idle(Option<Instant>),
     /// The next split is wanted.
@@ -36,6 +37,8 @@ pub(super) enum Polled {
 pub enum Head {
     /// A source.
     Source {
+        /// Its state's name.
+        id: OperatorId,
         /// Its name.
         label: OperatorLabel,
         /// Reads.
@@ -47,6 +50,8 @@ pub enum Head {
     Gates {
         /// All of the same type.
         gates: Vec<Gate>,
+        /// Where the next poll begins: after the gate that gave something last.
+        next: usize,
         /// A batch that was larger than the turn's room; what is left of it comes first.
         rest: BoxBatch,
     },
@@ -55,19 +60,34 @@ pub enum Head {
 /// A gate and whether it has ended.
 pub struct Gate {
     gate: InputGate,
+    /// The number of its first channel, counted over all gates.
+    first: usize,
     ended: bool,
 }
 
 impl Head {
     /// A head that reads gates; `rest` is an empty batch of their type.
     pub fn gates(gates: Vec<InputGate>, rest: BoxBatch) -> Self {
-        let gates = gates.into_iter().map(|gate| Gate { gate, ended: false }).collect();
-        Head::Gates { gates, rest }
+        let mut first = 0;
+        let number = |gate: InputGate| {
+            let numbered = Gate { first, ended: false, gate };
+            first += numbered.gate.len();
+            numbered
+        };
+        Head::Gates { gates: gates.into_iter().map(number).collect(), next: 0, rest }
     }
 
     /// A head that reads a source.
-    pub fn source(label: OperatorLabel, source: Box<dyn AnySource>) -> Self {
-        Head::Source { label, source, records: 0 }
+    pub fn source(id: OperatorId, label: OperatorLabel, source: Box<dyn AnySource>) -> Self {
+        Head::Source { id, label, source, records: 0 }
+    }
+
+    /// How many channels all gates have.
+    pub(super) fn channels(&self) -> usize {
+        match self {
+            Head::Source { .. } => 0,
+            Head::Gates { gates, .. } => gates.iter().map(|gate| gate.gate.len()).sum(),
+        }
     }
 
     /// Fills the buffer, which is empty, with up to about `room` records.
@@ -78,17 +98,19 @@ impl Head {
         now: Instant,
     ) -> Result<Polled, TaskError> {
         match self {
-            Head::Source { label, source, records } => {
+            Head::Source { label, source, records, .. } => {
                 let polled =
                     guard(label, || source.poll(buffer.as_mut(), room, source_clock(now)))?;
                 *records += buffer.len() as u64;
                 Ok(polled_source(polled))
             }
-            Head::Gates { gates, rest } => {
+            Head::Gates { gates, next, rest } => {
                 if rest.is_empty() {
-                    match poll_gates(gates, buffer, now).map_err(TaskError::Partition)? {
+                    match poll_gates(gates, next, buffer, now).map_err(TaskError::Partition)? {
                         gate::Polled::Batch => (),
-                        gate::Polled::Control(..) => return Ok(Polled::More),
+                        gate::Polled::Control(channel, control) => {
+                            return Ok(Polled::Control(channel, control));
+                        }
                         gate::Polled::Empty => return Ok(Polled::Idle(deadline(gates))),
                         gate::Polled::End => return Ok(Polled::End),
                     }
@@ -122,11 +144,51 @@ impl Head {
         }
     }
 
+    /// Reads from this channel, counted over all gates, or does not for a while.
+    pub(super) fn set_blocked(&mut self, channel: usize, blocked: bool) {
+        if let Head::Gates { gates, .. } = self
+            && let Some(gate) = gates.iter_mut().rfind(|gate| gate.first <= channel)
+        {
+            gate.gate.set_blocked(channel - gate.first, blocked);
+        }
+    }
+
+    /// What is left to read of what a source has been given.
+    pub(super) fn snapshot(
+        &mut self,
+        to: &mut Vec<(OperatorId, OperatorSnapshot)>,
+    ) -> Result<(), TaskError> {
+        let Head::Source { id, label, source, .. } = self else { return Ok(()) };
+        let items = guard(label, || source.snapshot())?;
+        let (name, mode, schema) = (SPLITS.to_owned(), ListMode::Split, None);
+        let lists = vec![ListSnapshot { name, mode, schema, items }];
+        to.push((*id, OperatorSnapshot { tables: Vec::new(), lists }));
+        Ok(())
+    }
+
+    /// The operator whose state a source has.
+    pub(super) fn id(&self) -> Option<OperatorId> {
+        match self {
+            Head::Source { id, .. } => Some(*id),
+            Head::Gates { .. } => None,
+        }
+    }
+
+    /// Goes on where the snapshots were taken that this state comes from.
+    pub(super) fn restore(&mut self, state: &RestoredOperator) -> Result<(), TaskError> {
+        match self {
+            Head::Source { label, source, .. } => {
+                guard(label, || source.restore(state.items(SPLITS)))
+            }
+            Head::Gates { .. } => Ok(()),
+        }
+    }
+
     pub(super) fn is_idle(&self) -> bool {
         match self {
             // A source is polled when its thread wakes; whoever wakes it says so by the wake itself.
             Head::Source { .. } => true,
-            Head::Gates { gates, rest } => {
+            Head::Gates { gates, rest, .. } => {
                 rest.is_empty() && gates.iter().all(|gate| gate.ended || gate.gate.is_idle())
             }
         }
@@ -147,21 +209,32 @@ fn polled_source(poll: Poll) -> Polled {
     match poll {
         Poll::More => Polled::More,
         Poll::Idle => Polled::Idle(None),
-        Poll::WakeAt(us) => Polled::Idle(Some(*ORIGIN + Duration::from_micros(us))),
+        Poll::WakeAt(us) => Polled::Idle(Some(instant_of(us))),
         Poll::NeedSplit => Polled::NeedSplit,
         Poll::End => Polled::End,
     }
 }
 
+/// Polls the gates in turn, so that none waits for ever while another has something.
 fn poll_gates(
     gates: &mut [Gate],
+    next: &mut usize,
     buffer: &mut BoxBatch,
     now: Instant,
-) -> Result<gate::Polled, gate::PartitionUnavailable> {
+) -> Result<gate::Polled, PartitionUnavailable> {
     let mut alive = false;
-    for gate in gates.iter_mut().filter(|gate| !gate.ended) {
+    for _ in 0..gates.len() {
+        let at = *next;
+        *next = if at + 1 == gates.len() { 0 } else { at + 1 };
+        let gate = &mut gates[at];
+        if gate.ended {
+            continue;
+        }
         match gate.gate.poll(buffer, now)? {
-            found @ (gate::Polled::Batch | gate::Polled::Control(..)) => return Ok(found),
+            gate::Polled::Batch => return Ok(gate::Polled::Batch),
+            gate::Polled::Control(channel, control) => {
+                return Ok(gate::Polled::Control(gate.first + channel, control));
+            }
             gate::Polled::Empty => alive = true,
             gate::Polled::End => gate.ended = true,
         }

@@ -6,22 +6,33 @@
 //!
 //! The life of a task, in [`Phase`]s: it runs until its head has ended; then each operator in turn
 //! gives what it held back; then the outputs are flushed and ended. When the head is idle, or
-//! results have waited for [`FLUSH_AFTER`], a flush goes down the chain.
+//! results have waited for [`FLUSH_AFTER`], a flush goes down the chain. A barrier sends a flush down
+//! the chain too, and behind it the state is taken. Where there are checkpoints, a task that has done
+//! all its work waits for one that says so.
 //!
 //! In reading order: [`head`] (where records come from), [`chain`] (operators and their buffers),
-//! [`outputs`] (where they go), [`pace`] (how much a turn takes on).
+//! [`outputs`] (where they go), [`pace`] (how much a turn takes on), [`checkpoints`] (how barriers
+//! pass), [`restore`] (how it goes on from a checkpoint), [`clock`] (what time it is).
 
 mod chain;
+mod checkpoints;
+mod clock;
 mod head;
 mod outputs;
 mod pace;
+mod restore;
 
 pub use chain::Chain;
-pub use head::{Head, source_clock};
+pub use checkpoints::{TaskReport, TaskSnapshot};
+pub use clock::source_clock;
+pub use head::{Head, SPLITS};
 pub use outputs::Outputs;
+pub use restore::RestoredTask;
 
 use crate::failure::TaskError;
+use checkpoints::Checkpoints;
 use head::Polled;
+use millstream_checkpoint::alignment::Aligned;
 use millstream_core::OperatorError;
 use millstream_core::job_graph::SourceSplit;
 use pace::Pace;
@@ -47,6 +58,8 @@ pub enum Step {
     NeedOutput,
     /// A source waits for its next split.
     NeedSplit,
+    /// It waits for word from its master.
+    NeedMail,
     /// All work is done.
     Finished,
 }
@@ -58,10 +71,18 @@ enum Phase {
     Running,
     /// Operators from this one on are being flushed; then it runs again.
     Flushing(usize),
+    /// Operators from this one on are being flushed; then the barrier passes, and it runs again.
+    Barrier(Aligned, usize),
+    /// It had done all its work before it was restored: inputs end without a record.
+    Passing,
     /// Operators from this one on still have to finish.
     Finishing(usize),
     /// The chain is done; outputs are being flushed.
     Ending,
+    /// Consumers have been told; a checkpoint is to say so too.
+    Waiting,
+    /// Nothing is left to do here; what was written waits for its consumers.
+    Leaving,
     /// All work is done.
     Finished,
 }
@@ -79,6 +100,9 @@ pub struct StreamTask {
     held_since: Option<Instant>,
     /// The source's next split.
     split: SplitRequest,
+    /// The last step found an output full.
+    needs_output: bool,
+    checkpoints: Checkpoints,
 }
 
 /// How far a source is with its next split.
@@ -96,6 +120,7 @@ impl StreamTask {
     /// A task that has done nothing yet.
     pub fn new(head: Head, chain: Chain, outputs: Outputs) -> Self {
         let pace = Pace::new(chain.head_target());
+        let checkpoints = Checkpoints::new(head.channels());
         Self {
             head,
             chain,
@@ -105,11 +130,25 @@ impl StreamTask {
             open_since: None,
             held_since: None,
             split: SplitRequest::None,
+            needs_output: false,
+            checkpoints,
         }
+    }
+
+    /// After its work it waits for a checkpoint that says so.
+    pub fn with_checkpoints(mut self) -> Self {
+        self.checkpoints.wait_at_end = true;
+        self
     }
 
     /// Takes one turn.
     pub fn step(&mut self, now: Instant) -> Result<Step, TaskError> {
+        let step = self.take_turn(now)?;
+        self.needs_output = step == Step::NeedOutput;
+        Ok(step)
+    }
+
+    fn take_turn(&mut self, now: Instant) -> Result<Step, TaskError> {
         self.outputs.pump()?;
         for made in 0..MOVES_MAX {
             match self.make_move(now)? {
@@ -131,13 +170,26 @@ impl StreamTask {
             return Ok(Step::Progress);
         }
         match self.phase {
-            Phase::Running if self.is_flush_due(now) => Ok(self.begin_flush(now)),
-            Phase::Running => self.poll_head(now),
+            Phase::Running => self.run(now),
             Phase::Flushing(next) => self.flush_next(next),
+            Phase::Barrier(aligned, next) => self.pass_barrier(aligned, next),
+            Phase::Passing => self.pass_end(now),
             Phase::Finishing(next) => self.finish_next(next),
             Phase::Ending => Ok(self.end()),
+            Phase::Waiting | Phase::Leaving => self.wait_at_end(),
             Phase::Finished => Ok(Step::Finished),
         }
+    }
+
+    fn run(&mut self, now: Instant) -> Result<Step, TaskError> {
+        if let Some(aligned) = self.checkpoints.next_due() {
+            self.phase = Phase::Barrier(aligned, 0);
+            return Ok(Step::Progress);
+        }
+        if self.is_flush_due(now) {
+            return Ok(self.begin_flush(now));
+        }
+        self.poll_head(now)
     }
 
     fn write(&mut self, now: Instant) -> Result<Step, TaskError> {
@@ -163,6 +215,10 @@ impl StreamTask {
         }
         Ok(match polled {
             Polled::More => Step::Progress,
+            Polled::Control(channel, control) => {
+                self.on_control(channel, control, now);
+                Step::Progress
+            }
             Polled::End => {
                 self.phase = Phase::Finishing(0);
                 Step::Progress
@@ -240,12 +296,53 @@ impl StreamTask {
         Ok(Step::Progress)
     }
 
+    /// Reads the ends of inputs before which nothing is left to come.
+    fn pass_end(&mut self, now: Instant) -> Result<Step, TaskError> {
+        let polled = self.head.poll(self.chain.input(), usize::MAX, now)?;
+        if self.chain.input_len() > 0 {
+            let error = OperatorError::new(
+                "records came for a task that had done all its work before it was restored",
+            );
+            return Err(TaskError::Operator { label: None, error });
+        }
+        Ok(match polled {
+            Polled::Idle(until) => Step::NeedInput(until),
+            Polled::End => {
+                self.phase = Phase::Ending;
+                Step::Progress
+            }
+            Polled::Control(channel, control) => {
+                self.on_control(channel, control, now);
+                Step::Progress
+            }
+            Polled::More | Polled::NeedSplit => Step::Progress,
+        })
+    }
+
     fn end(&mut self) -> Step {
         if !self.outputs.end() {
             return Step::NeedOutput;
         }
-        self.phase = Phase::Finished;
+        self.phase = Phase::Leaving;
+        if self.checkpoints.wait_at_end {
+            self.checkpoints.report(TaskReport::EndOfData);
+            self.phase = Phase::Waiting;
+        }
         Step::Progress
+    }
+
+    fn wait_at_end(&mut self) -> Result<Step, TaskError> {
+        if let Some(aligned) = self.checkpoints.next_due() {
+            return self.snapshot_at_end(aligned);
+        }
+        if self.phase == Phase::Waiting {
+            return Ok(Step::NeedMail);
+        }
+        if !self.outputs.is_drained() {
+            return Ok(Step::NeedOutput);
+        }
+        self.phase = Phase::Finished;
+        Ok(Step::Progress)
     }
 
     /// Whether a split is to be asked for now. Says so once per split: a second ask would be
@@ -265,6 +362,7 @@ impl StreamTask {
             return Err(TaskError::Operator { label: None, error });
         }
         self.split = SplitRequest::None;
+        self.checkpoints.splits += u32::from(split.is_some());
         self.head.add_split(split)
     }
 
@@ -275,11 +373,16 @@ impl StreamTask {
 
     /// Whether a step would do nothing: asked before the thread sleeps.
     pub fn is_idle(&self) -> bool {
-        self.split != SplitRequest::None || self.head.is_idle() || self.chain.has_output()
+        // Whoever makes room, or sends mail, wakes the thread.
+        self.needs_output
+            || self.phase == Phase::Waiting
+            || self.split != SplitRequest::None
+            || self.head.is_idle()
     }
 
     /// Lets go of everything; after a failure or a cancellation `completed` is false.
     pub fn close(&mut self, completed: bool) -> Result<(), TaskError> {
+        self.checkpoints.decline_all("the task has ended");
         self.chain.close(completed)
     }
 

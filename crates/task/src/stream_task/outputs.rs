@@ -4,6 +4,7 @@ use crate::failure::{TaskError, guard_routing};
 use millstream_core::OperatorError;
 use millstream_operator::context::RoutingLabel;
 use millstream_shuffle::batch::BoxBatch;
+use millstream_shuffle::element::Control;
 use millstream_shuffle::partition::PartitionWriter;
 use millstream_shuffle::registry::PartitionRegistry;
 
@@ -76,7 +77,15 @@ impl Outputs {
         Ok(())
     }
 
-    /// Flushes and says that nothing will follow; whether all of it is where it is read.
+    /// Says something about a checkpoint to all consumers, a barrier only after a complete flush. After
+    /// the end there is nothing to say: it counts as every barrier.
+    pub(super) fn push_barrier(&mut self, control: Control) {
+        if !self.ended {
+            self.writers.iter_mut().for_each(|writer| writer.push_barrier(control));
+        }
+    }
+
+    /// Flushes and says that nothing will follow; whether there was room for all.
     pub(super) fn end(&mut self) -> bool {
         if !self.flush() {
             return false;
@@ -85,6 +94,11 @@ impl Outputs {
             self.ended = true;
             self.writers.iter_mut().for_each(PartitionWriter::finish);
         }
+        true
+    }
+
+    /// Whether all of it is where it is read.
+    pub(super) fn is_drained(&self) -> bool {
         self.writers.iter().all(PartitionWriter::is_drained)
     }
 

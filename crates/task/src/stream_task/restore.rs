@@ -1,0 +1,43 @@
+//! How a task goes on from a checkpoint, before it does anything else.
+
+use super::{Phase, StreamTask};
+use crate::failure::TaskError;
+use millstream_checkpoint::snapshot::RestoredOperator;
+use millstream_core::OperatorError;
+use millstream_core::checkpoint::CheckpointId;
+use millstream_core::ids::OperatorId;
+use std::collections::BTreeMap;
+
+/// What a task begins with, opened.
+pub struct RestoredTask {
+    /// The checkpoint that it comes from.
+    pub checkpoint: CheckpointId,
+    /// The task had done all its work: nothing is left but to say so.
+    pub finished: bool,
+    /// The states of its operators, and of its source.
+    pub operators: BTreeMap<OperatorId, RestoredOperator>,
+}
+
+impl StreamTask {
+    /// Takes the state over: operators tail to head, then the source. Then everybody hears that the
+    /// checkpoint is complete, which may be news: whoever was to hear of it may have failed before.
+    pub fn restore(&mut self, from: RestoredTask) -> Result<(), TaskError> {
+        let RestoredTask { checkpoint, finished, mut operators } = from;
+        self.chain.restore(|id| operators.remove(&id).unwrap_or_default())?;
+        let source = self.head.id().map(|id| operators.remove(&id).unwrap_or_default());
+        if let Some((id, _)) = operators.first_key_value() {
+            let message = format!(
+                "checkpoint {checkpoint} has state of an operator {id}, which this task does not run"
+            );
+            let error = OperatorError::new(message);
+            return Err(TaskError::Operator { label: None, error });
+        }
+        if finished {
+            self.checkpoints.wait_at_end = false;
+            self.phase = if source.is_some() { Phase::Ending } else { Phase::Passing };
+        } else if let Some(source) = source {
+            self.head.restore(&source)?;
+        }
+        self.chain.notify(|operator| operator.checkpoint_completed(checkpoint))
+    }
+}
