@@ -11,7 +11,6 @@ use millstream_shuffle::gate::PartitionUnavailable;
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Once;
 
 thread_local! {
     /// This thread is inside [`catch`]: its panics are reported, not printed.
@@ -106,8 +105,13 @@ pub fn guard_routing<R>(
     })
 }
 
+/// Under shuttle all threads are one, and a failed test must not be taken for a failed task.
+#[cfg(shuttle)]
+fn install_hook() {}
+
+#[cfg(not(shuttle))]
 fn install_hook() {
-    static INSTALLED: Once = Once::new();
+    static INSTALLED: std::sync::Once = std::sync::Once::new();
     INSTALLED.call_once(|| {
         let former = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {

@@ -19,11 +19,10 @@ use millstream_shuffle::gate::InputGate;
 use millstream_shuffle::partition::{PartitionWriter, ResultPartition};
 use millstream_shuffle::registry::PartitionRegistry;
 use millstream_shuffle::subpartition::Subpartition;
-use millstream_shuffle::sync::lock;
+use millstream_shuffle::sync::{Arc, Mutex, lock};
 use millstream_shuffle::wake::Wake;
 use millstream_shuffle::wire::Network;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 /// Takes what the job process says.

@@ -3,12 +3,14 @@
 //! In reading order:
 //! - [`stream_task`]: one task, a step function over its chain of operators;
 //! - [`failure`]: how errors and panics of user code become a failure of the attempt;
+//! - [`mailbox`]: mails for a thread that parks;
 //! - [`slot`]: a slot is a thread that steps the tasks of its sharing group in turn;
 //! - `rest`: how that thread waits when none of them can move;
 //! - [`host`]: deploys, cancels and reports: what a task executor speaks to.
 
 pub mod failure;
 pub mod host;
+pub mod mailbox;
 mod rest;
 pub mod slot;
 pub mod stream_task;

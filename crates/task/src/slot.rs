@@ -6,6 +6,7 @@
 
 use crate::failure::{TaskError, catch};
 use crate::host::EventSink;
+use crate::mailbox::Mailbox;
 use crate::rest::Rest;
 use crate::stream_task::{Step, StreamTask};
 use millstream_core::ids::{ExecutionAttemptId, JobVertexId};
@@ -14,12 +15,10 @@ use millstream_core::status::ExecutionState;
 use millstream_rpc::protocol::deployment::InputChannelDescriptor;
 use millstream_rpc::protocol::job_link::FromJobProcess;
 use millstream_rpc::protocol::job_master::{TaskExecutionState, TaskFailure, TaskMetrics};
-use millstream_shuffle::sync::lock;
+use millstream_shuffle::sync::atomic::{AtomicBool, Ordering};
+use millstream_shuffle::sync::thread::{Builder, JoinHandle};
+use millstream_shuffle::sync::{Arc, Mutex, lock};
 use millstream_shuffle::wake::Wake;
-use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// Builds a task on the thread that will run it.
@@ -55,57 +54,57 @@ pub struct Deployment {
 
 /// The handle on a slot's thread.
 pub struct Slot {
-    mailbox: Arc<Mailbox>,
-    thread: Option<JoinHandle<()>>,
-}
-
-#[derive(Default)]
-struct Mailbox {
-    mails: Mutex<VecDeque<SlotMail>>,
-    /// There is mail: read without the lock between steps.
-    filled: AtomicBool,
-    wake: Wake,
+    mailbox: Arc<Mailbox<SlotMail>>,
+    /// The thread has ended, or is about to.
+    ended: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
 }
 
 impl Slot {
     /// Starts the thread; what happens to its tasks goes to `events`.
     pub fn start(name: &str, events: EventSink) -> std::io::Result<Self> {
         let mailbox = Arc::new(Mailbox::default());
-        let builder = std::thread::Builder::new().name(name.to_owned());
-        let thread = builder.spawn({
-            let mailbox = mailbox.clone();
+        let ended = Arc::new(AtomicBool::new(false));
+        let thread = Builder::new().name(name.to_owned()).spawn({
+            let (mailbox, ended) = (mailbox.clone(), Ended(ended.clone()));
             move || {
                 let (tasks, rest) = (Vec::new(), Rest::default());
                 SlotThread { mailbox, events, tasks, dismissed: false, rest }.run();
+                drop(ended);
             }
         })?;
-        Ok(Self { mailbox, thread: Some(thread) })
+        Ok(Self { mailbox, ended, thread })
     }
 
     /// Puts a mail into the box. Never waits.
     pub fn send(&self, mail: SlotMail) {
-        lock(&self.mailbox.mails).push_back(mail);
-        self.mailbox.filled.store(true, Ordering::Release);
-        self.mailbox.wake.wake();
+        self.mailbox.post(mail);
     }
 
     /// Whether the thread has ended.
     pub fn is_finished(&self) -> bool {
-        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+        self.ended.load(Ordering::Acquire)
     }
 
     /// Waits for the thread, which must have been dismissed.
-    pub fn join(mut self) {
-        if let Some(thread) = self.thread.take() {
-            // A panic of the thread itself was reported through the panic hook.
-            let _ = thread.join();
-        }
+    pub fn join(self) {
+        // A panic of the thread itself was reported through the panic hook.
+        let _ = self.thread.join();
+    }
+}
+
+/// Says that the thread has ended, however it does.
+struct Ended(Arc<AtomicBool>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
     }
 }
 
 /// What runs on the thread.
 struct SlotThread {
-    mailbox: Arc<Mailbox>,
+    mailbox: Arc<Mailbox<SlotMail>>,
     events: EventSink,
     /// Downstream first.
     tasks: Vec<RunningTask>,
@@ -132,12 +131,10 @@ struct DeployedAs {
 
 impl SlotThread {
     fn run(mut self) {
-        self.mailbox.wake.adopt_current_thread();
+        self.mailbox.wake().adopt_current_thread();
         wake_on_time();
         loop {
-            if self.mailbox.filled.swap(false, Ordering::Acquire) {
-                self.read_mail();
-            }
+            self.read_mail();
             if self.dismissed && self.tasks.is_empty() {
                 return;
             }
@@ -148,8 +145,7 @@ impl SlotThread {
     }
 
     fn read_mail(&mut self) {
-        let mails = std::mem::take(&mut *lock(&self.mailbox.mails));
-        for mail in mails {
+        for mail in self.mailbox.take() {
             match mail {
                 SlotMail::Deploy(deployment) => self.deploy(deployment),
                 SlotMail::Cancel(attempt) => self.cancel(attempt),
@@ -171,7 +167,7 @@ impl SlotThread {
         let Deployment { attempt, name, order, build, metrics } = deployment;
         let deployed = DeployedAs { attempt, name, order, metrics };
         self.report(&deployed, ExecutionState::Initializing, None);
-        let wake = self.mailbox.wake.clone();
+        let wake = self.mailbox.wake().clone();
         match catch(|| build(&wake)) {
             Ok(task) => {
                 self.report(&deployed, ExecutionState::Running, None);
@@ -292,12 +288,12 @@ impl SlotThread {
     fn rest(&mut self) {
         let Self { mailbox, tasks, rest, .. } = self;
         let until = tasks.iter().filter_map(|task| task.wake_at).min();
-        rest.rest(&mailbox.wake, until, || is_idle(mailbox, tasks, Instant::now()));
+        rest.rest(mailbox.wake(), until, || is_idle(mailbox, tasks, Instant::now()));
     }
 }
 
-fn is_idle(mailbox: &Mailbox, tasks: &[RunningTask], now: Instant) -> bool {
-    !mailbox.filled.load(Ordering::Acquire)
+fn is_idle(mailbox: &Mailbox<SlotMail>, tasks: &[RunningTask], now: Instant) -> bool {
+    mailbox.is_empty()
         && tasks.iter().all(|running| {
             running.task.is_idle() && running.wake_at.is_none_or(|until| until > now)
         })
