@@ -2,8 +2,9 @@
 
 use crate::failure::failure;
 use millstream_core::OperatorError;
+use millstream_core::checkpoint::CheckpointId;
 use millstream_operator::context::TaskContext;
-use millstream_operator::sink::{Sink, SinkWriter};
+use millstream_operator::sink::{Committable, Sink, SinkWriter};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -14,14 +15,21 @@ const RECORDS_MAX: usize = 10_000_000;
 #[derive(Debug)]
 pub struct Collector<T> {
     records_max: usize,
-    parts: Arc<Mutex<BTreeMap<u32, Vec<T>>>>,
+    parts: Arc<Mutex<Parts<T>>>,
 }
+
+/// Records by subtask, and those of each by the checkpoint before which they were written.
+type Parts<T> = BTreeMap<(u32, CheckpointId), Vec<T>>;
+
+/// Stands for the checkpoint that comes next.
+const OPEN: CheckpointId = CheckpointId(u64::MAX);
 
 /// Collects records in memory: give a clone to the job, and take the records from the other.
 ///
-/// Records are there as soon as they are written. When a task fails, its records vanish, and the
-/// task's next attempt writes them again. Only in embedded mode: in a cluster records arrive in the
-/// process that runs the task.
+/// Records are there as soon as they are written. When a task fails, what it wrote since the checkpoint
+/// from which the job goes on vanishes, and is written again: so at the end each record is there exactly
+/// once, but whoever takes records while the job runs may get some again. Only in embedded mode: in a
+/// cluster records arrive in the process that runs the task.
 ///
 /// ```
 /// use millstream_connectors::harness::write_all;
@@ -64,9 +72,22 @@ impl<T> Collector<T> {
         self.len() == 0
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<u32, Vec<T>>> {
+    fn lock(&self) -> MutexGuard<'_, Parts<T>> {
         // A user's `Clone` may have panicked in `to_vec`: that leaves the records as they are.
         self.parts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T> Collector<T> {
+    /// Removes what former attempts at this subtask wrote and this one will write again. The first
+    /// subtask answers for those that there are no more.
+    fn forget_what_comes_again(&self, context: &TaskContext) {
+        self.lock().retain(|(subtask, checkpoint), _| {
+            let is_mine = *subtask == context.subtask
+                || (*subtask >= context.parallelism && context.subtask == 0);
+            let is_kept = context.restored.is_some_and(|restored| *checkpoint <= restored);
+            !is_mine || is_kept
+        });
     }
 }
 
@@ -78,6 +99,9 @@ impl<T> Clone for Collector<T> {
 
 impl<T: Send + 'static> Sink<T> for Collector<T> {
     fn writer(&self, context: &TaskContext) -> Result<Box<dyn SinkWriter<T>>, OperatorError> {
+        if context.attempt > 0 {
+            self.forget_what_comes_again(context);
+        }
         Ok(Box::new(Writer { collector: self.clone(), subtask: context.subtask }))
     }
 }
@@ -99,13 +123,24 @@ impl<T> SinkWriter<T> for Writer<T> {
                 "filter or aggregate first, write to files, or raise `records_max`",
             ));
         }
-        parts.entry(self.subtask).or_default().append(records);
+        parts.entry((self.subtask, OPEN)).or_default().append(records);
         Ok(())
+    }
+
+    fn prepare_commit(
+        &mut self,
+        checkpoint: CheckpointId,
+    ) -> Result<Vec<Committable>, OperatorError> {
+        let mut parts = self.collector.lock();
+        if let Some(mut records) = parts.remove(&(self.subtask, OPEN)) {
+            parts.entry((self.subtask, checkpoint)).or_default().append(&mut records);
+        }
+        Ok(Vec::new())
     }
 
     fn close(&mut self, completed: bool) -> Result<(), OperatorError> {
         if !completed {
-            self.collector.lock().remove(&self.subtask);
+            self.collector.lock().remove(&(self.subtask, OPEN));
         }
         Ok(())
     }
@@ -141,6 +176,28 @@ mod tests {
         writer.close(false).expect("nothing can fail");
         write_all(&collected, [1, 2, 3]).expect("there is room");
         assert_eq!(collected.take(), [1, 2, 3]);
+    }
+
+    #[test]
+    fn an_attempt_that_goes_on_from_a_checkpoint_keeps_what_was_written_before_it() {
+        let collected = collect();
+        let write = |context: &TaskContext, checkpoints: &[(u64, i32)]| {
+            let mut writer = collected.writer(context).expect("nothing can fail");
+            for (checkpoint, record) in checkpoints {
+                writer.write(&mut vec![*record]).expect("there is room");
+                writer.prepare_commit(CheckpointId(*checkpoint)).expect("nothing can fail");
+            }
+            writer.write(&mut vec![99]).expect("there is room");
+            writer.close(false).expect("nothing can fail");
+        };
+        write(&context(0, 2), &[(1, 10), (2, 20), (3, 30)]);
+        write(&context(1, 2), &[(1, 11), (2, 21), (3, 31)]);
+        assert_eq!(collected.to_vec(), [10, 20, 30, 11, 21, 31]);
+        let restored = Some(CheckpointId(2));
+        write(&TaskContext { attempt: 1, restored, ..context(0, 1) }, &[(4, 31)]);
+        assert_eq!(collected.to_vec(), [10, 20, 31, 11, 21]);
+        write(&TaskContext { attempt: 2, ..context(0, 1) }, &[(5, 10)]);
+        assert_eq!(collected.take(), [10]);
     }
 
     #[test]

@@ -8,7 +8,8 @@ use millstream_operator::sink::{Sink, SinkWriter};
 #[derive(Clone)]
 pub struct ForEach<F>(F);
 
-/// Calls `function` for each record, on the thread of the subtask.
+/// Calls `function` for each record, on the thread of the subtask. After a failure it is called again
+/// for records that came after the checkpoint from which the job goes on.
 ///
 /// ```
 /// use millstream_connectors::harness::write_all;

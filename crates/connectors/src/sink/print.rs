@@ -14,7 +14,8 @@ pub struct Print<F> {
 }
 
 /// Prints each record on a line of standard output, as `{:?}` does. With several subtasks the
-/// number of the subtask, from 1, stands before it: `2> ("to", 5)`.
+/// number of the subtask, from 1, stands before it: `2> ("to", 5)`. After a failure records are printed
+/// again.
 ///
 /// ```
 /// use millstream_connectors::harness::write_all;
