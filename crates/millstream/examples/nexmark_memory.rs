@@ -6,6 +6,7 @@
 
 use millstream::connectors::nexmark::{self, Event, euros};
 use millstream::operator::context::TaskContext;
+use millstream::operator::item;
 use millstream::operator::source::{Poll, Source, SourceClock, SourceReader};
 use millstream::prelude::*;
 use millstream::{OperatorError, sink};
@@ -86,6 +87,19 @@ impl SourceReader<Event> for Reader {
         }
         out.extend(self.events.by_ref().take(room));
         Ok(Poll::More)
+    }
+
+    fn snapshot(&mut self) -> Result<Vec<Vec<u8>>, OperatorError> {
+        let given = (self.count - self.events.len()) as u64;
+        Ok(vec![item::encode(&given)])
+    }
+
+    fn restore(&mut self, items: Vec<Vec<u8>>) -> Result<(), OperatorError> {
+        for item in &items {
+            let given: u64 = item::decode("the number of events", item)?;
+            self.events.by_ref().take(given as usize).for_each(drop);
+        }
+        Ok(())
     }
 }
 

@@ -3,6 +3,7 @@
 //! In reading order:
 //! - [`context`]: what an operator knows of its place; [`clock`]: and of processing time;
 //! - [`operator`], [`source`], [`sink`]: the three contracts;
+//! - [`item`]: how they write what they have to know after a restore;
 //! - [`sink_operator`]: a sink at the end of a chain, and its committer;
 //! - [`map`], [`flat_map`], [`key`], [`aggregate`], [`combine`], [`partitioner`]: the operators;
 //! - [`process`]: the user's own, with state and timers;
@@ -15,6 +16,7 @@ pub mod combine;
 pub mod context;
 pub mod flat_map;
 pub mod harness;
+pub mod item;
 pub mod key;
 pub mod map;
 pub mod operator;

@@ -7,13 +7,13 @@
 //! write the same again.
 
 use crate::context::TaskContext;
+use crate::item;
 use crate::operator::{Flow, Operator};
 use crate::sink::{Committable, SinkWriter};
 use millstream_checkpoint::handle::ListMode;
 use millstream_checkpoint::snapshot::{ListSnapshot, OperatorSnapshot, RestoredOperator};
 use millstream_core::checkpoint::{Barrier, CheckpointId};
 use millstream_core::config::{Configuration, catalog};
-use millstream_core::record::Input;
 use millstream_core::{OperatorError, Record};
 use millstream_shuffle::batch::{AnyBatch, Batch, BoxBatch, cast};
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,17 +22,14 @@ use std::time::Duration;
 /// The list of what waits to be committed.
 const COMMITTABLES: &str = "committables";
 
-/// The first byte of an item of that list.
-const VERSION: u8 = 1;
+/// An item of that list: the checkpoint, and the sink's description.
+type Item = (u64, Vec<u8>);
 
 /// The pause before the second retry; it doubles with each.
 const PAUSE_MIN: Duration = Duration::from_millis(10);
 
 /// The pause between retries grows up to this: with ten retries a task is held up for 3 s.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
-
-/// What an item is.
-type Item = (u64, Vec<u8>);
 
 /// A writer as the last operator of a chain.
 pub struct SinkOperator<T> {
@@ -116,30 +113,6 @@ fn exhausted(retries: u32, reasons: &[String]) -> OperatorError {
     OperatorError::new(format!("gave up after {retries} retries (`{key}`): {reasons}"))
 }
 
-fn encode(checkpoint: CheckpointId, committable: &Committable) -> Vec<u8> {
-    let mut item = vec![VERSION];
-    let fields: Item = (checkpoint.0, committable.0.clone());
-    fields.encode(&mut item);
-    item
-}
-
-fn decode(item: &[u8]) -> Result<(CheckpointId, Committable), OperatorError> {
-    let unreadable = |why: String| {
-        let what = "could not read what a checkpoint holds to be committed";
-        OperatorError::new(format!("{what}: {why}; resume with the version that wrote it"))
-    };
-    match item.split_first() {
-        Some((&VERSION, row)) => {
-            let mut input = Input::new(row);
-            let read = Item::decode(&mut input).and_then(|fields| input.finish().map(|()| fields));
-            let (checkpoint, bytes) = read.map_err(|error| unreadable(error.to_string()))?;
-            Ok((CheckpointId(checkpoint), Committable(bytes)))
-        }
-        Some((version, _)) => Err(unreadable(format!("it has version {version}, not {VERSION}"))),
-        None => Err(unreadable("it is empty".to_owned())),
-    }
-}
-
 impl<T: Record> Operator for SinkOperator<T> {
     fn output(&self) -> BoxBatch {
         Box::new(Batch::<()>::new())
@@ -174,8 +147,9 @@ impl<T: Record> Operator for SinkOperator<T> {
     fn restore(&mut self, state: RestoredOperator) -> Result<(), OperatorError> {
         self.writer.restore(&state)?;
         for item in state.items(COMMITTABLES) {
-            let (checkpoint, committable) = decode(&item)?;
-            self.waiting.entry(checkpoint).or_default().push(committable);
+            let (checkpoint, bytes): Item = item::decode("what is to be committed", &item)?;
+            let waiting = self.waiting.entry(CheckpointId(checkpoint)).or_default();
+            waiting.push(Committable(bytes));
         }
         // They are in a checkpoint that is complete, so nothing has to be waited for.
         self.commit(CheckpointId(u64::MAX))
@@ -192,7 +166,9 @@ impl<T: Record> Operator for SinkOperator<T> {
         }
         self.writer.snapshot(state)?;
         let items = self.waiting.iter().flat_map(|(checkpoint, committables)| {
-            committables.iter().map(|committable| encode(*checkpoint, committable))
+            committables
+                .iter()
+                .map(|committable| item::encode::<Item>(&(checkpoint.0, committable.0.clone())))
         });
         let items: Vec<_> = items.collect();
         if !items.is_empty() {
@@ -397,21 +373,5 @@ mod tests {
                         (`sink.committer.retries`): a; then: b";
         assert_eq!(error.message, expected);
         assert!(visible().is_empty());
-    }
-
-    #[test]
-    fn state_that_cannot_be_read_is_refused() {
-        for (item, why) in [
-            (vec![], "it is empty"),
-            (vec![9], "it has version 9, not 1"),
-            (vec![VERSION, 1, 2], "row ends early"),
-            ([encode(CheckpointId(1), &Committable(vec![1])), vec![0]].concat(), "left over"),
-        ] {
-            let error = decode(&item).expect_err("refused");
-            assert!(error.message.contains(why), "{error}");
-        }
-        let committable = Committable(vec![0; 300]);
-        let item = encode(CheckpointId(1 << 40), &committable);
-        assert_eq!(decode(&item), Ok((CheckpointId(1 << 40), committable)));
     }
 }

@@ -44,17 +44,16 @@ pub trait SourceReader<T> {
 
     /// What is left to read of what this subtask has been given, as items that any subtask can go on
     /// with: a split and the position in it, a range. Nothing is left: no items.
-    fn snapshot(&mut self) -> Result<Vec<Vec<u8>>, OperatorError> {
-        Err(OperatorError::new(
-            "this source cannot say where it is: it takes no part in checkpoints",
-        ))
-    }
+    /// See [`item`](crate::item) for how to write them.
+    ///
+    /// A source that cannot read anything twice gives no items, and says in its documentation that
+    /// records are missing after a failure.
+    fn snapshot(&mut self) -> Result<Vec<Vec<u8>>, OperatorError>;
 
-    /// Goes on with these items instead of what the subtask would begin with. Called before the
-    /// first poll; items of any number of former subtasks, perhaps none.
-    fn restore(&mut self, _items: Vec<Vec<u8>>) -> Result<(), OperatorError> {
-        Err(OperatorError::new("this source cannot go on from a checkpoint"))
-    }
+    /// Goes on with these items instead of what the subtask would begin with, and only then with
+    /// further splits. Called before the first poll; items of any number of former subtasks, perhaps
+    /// none.
+    fn restore(&mut self, items: Vec<Vec<u8>>) -> Result<(), OperatorError>;
 }
 
 /// Where records come from: makes a reader for each subtask.

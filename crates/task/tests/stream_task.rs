@@ -47,6 +47,15 @@ impl SourceReader<u64> for Splits {
         }
         Ok(())
     }
+
+    fn snapshot(&mut self) -> Result<Vec<Vec<u8>>, OperatorError> {
+        Ok(vec![self.left.clone()])
+    }
+
+    fn restore(&mut self, items: Vec<Vec<u8>>) -> Result<(), OperatorError> {
+        self.left = items.concat();
+        Ok(())
+    }
 }
 
 /// Keeps what it gets.

@@ -1,13 +1,16 @@
 //! A source of records that the program holds.
 
+use super::indices::{Indices, Taken};
 use millstream_core::OperatorError;
 use millstream_operator::context::TaskContext;
 use millstream_operator::source::{Poll, Source, SourceClock, SourceReader};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Records that the program holds. Made by [`collection`].
 #[derive(Clone, Debug)]
 pub struct Collection<T> {
-    items: Vec<T>,
+    /// Behind a lock, which is held for a copy at a time, because records need not be `Sync`.
+    items: Arc<Mutex<Vec<T>>>,
 }
 
 /// Gives these records, and ends. Of `p` subtasks, subtask `i` gives the records `i`, `i + p`,
@@ -21,14 +24,14 @@ pub struct Collection<T> {
 /// assert_eq!(read_all(&words, 1).unwrap(), ["to", "be", "or"]);
 /// ```
 pub fn collection<T>(items: impl IntoIterator<Item = T>) -> Collection<T> {
-    Collection { items: items.into_iter().collect() }
+    Collection { items: Arc::new(Mutex::new(items.into_iter().collect())) }
 }
 
 impl<T: Clone + Send + 'static> Source<T> for Collection<T> {
     fn reader(&self, context: &TaskContext) -> Result<Box<dyn SourceReader<T>>, OperatorError> {
-        let (subtask, parallelism) = (context.subtask as usize, context.parallelism as usize);
-        let share: Vec<T> = self.items.iter().skip(subtask).step_by(parallelism).cloned().collect();
-        Ok(Box::new(Reader { left: share.into_iter() }))
+        let items = Arc::clone(&self.items);
+        let count = lock(&items).len() as u64;
+        Ok(Box::new(Reader { items, indices: Indices::of(context, Some(count)) }))
     }
 
     fn is_bounded(&self) -> bool {
@@ -36,19 +39,36 @@ impl<T: Clone + Send + 'static> Source<T> for Collection<T> {
     }
 }
 
-struct Reader<T> {
-    left: std::vec::IntoIter<T>,
+fn lock<T>(items: &Mutex<Vec<T>>) -> MutexGuard<'_, Vec<T>> {
+    // Nobody changes them, so a record that panicked when it was cloned leaves nothing half done.
+    items.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl<T> SourceReader<T> for Reader<T> {
+struct Reader<T> {
+    items: Arc<Mutex<Vec<T>>>,
+    indices: Indices,
+}
+
+impl<T: Clone> SourceReader<T> for Reader<T> {
     fn poll(
         &mut self,
         out: &mut Vec<T>,
         room: usize,
         _clock: SourceClock,
     ) -> Result<Poll, OperatorError> {
-        out.extend(self.left.by_ref().take(room));
-        Ok(if self.left.len() > 0 { Poll::More } else { Poll::End })
+        let Taken { first, count, stride } = self.indices.take(room, u64::MAX);
+        let items = lock(&self.items);
+        let taken = items.iter().skip(first as usize).step_by(stride as usize).take(count);
+        out.extend(taken.cloned());
+        Ok(if self.indices.next().is_some() { Poll::More } else { Poll::End })
+    }
+
+    fn snapshot(&mut self) -> Result<Vec<Vec<u8>>, OperatorError> {
+        Ok(self.indices.snapshot())
+    }
+
+    fn restore(&mut self, items: Vec<Vec<u8>>) -> Result<(), OperatorError> {
+        self.indices.restore(&items)
     }
 }
 

@@ -6,7 +6,9 @@
 //! At a rate, index `k` is due `k / rate` seconds after the subtask's first poll, never earlier, and
 //! a source that was held up gives all that is due as fast as it can. So there is no drift, and the
 //! time from when a record was due to when its result is there is a latency that hides nothing.
+//! A restored source goes on at its rate with the index where it was, which is due at once.
 
+use super::indices::{Indices, Taken};
 use millstream_core::OperatorError;
 use millstream_operator::context::TaskContext;
 use millstream_operator::source::{Poll, Source, SourceClock, SourceReader};
@@ -84,6 +86,7 @@ where
         Ok(Box::new(Reader {
             indices: Indices::of(context, self.count),
             pace: self.pace,
+            base: 0,
             origin_us: None,
             make: move |index, _origin_us| make(index),
         }))
@@ -104,8 +107,11 @@ where
         Ok(Box::new(Reader {
             indices: Indices::of(context, self.count),
             pace: Some(pace),
+            base: 0,
             origin_us: None,
-            make: move |index, origin_us| make(index, origin_us + pace.due_us(index)),
+            make: move |index, origin_us: u64| {
+                make(index, origin_us.wrapping_add(pace.due_us(index)))
+            },
         }))
     }
 
@@ -117,7 +123,9 @@ where
 struct Reader<F> {
     indices: Indices,
     pace: Option<Pace>,
-    /// When the first poll was: index 0 was due then.
+    /// The index that is due with the first poll: 0, or where a restored subtask goes on.
+    base: u64,
+    /// When index 0 was due: before the clock's origin, perhaps, in wrapping arithmetic.
     origin_us: Option<u64>,
     /// Of the index and the origin.
     make: F,
@@ -130,50 +138,35 @@ impl<T, F: Fn(u64, u64) -> T> SourceReader<T> for Reader<F> {
         room: usize,
         clock: SourceClock,
     ) -> Result<Poll, OperatorError> {
-        let origin_us = *self.origin_us.get_or_insert(clock.now_us);
+        let base = self.base;
+        let origin_of = |pace: Option<Pace>| {
+            clock.now_us.wrapping_sub(pace.map_or(0, |pace| pace.due_us(base)))
+        };
+        let origin_us = *self.origin_us.get_or_insert_with(|| origin_of(self.pace));
         let due = match self.pace {
             None => u64::MAX,
-            Some(pace) => pace.due_count(clock.now_us.saturating_sub(origin_us)),
+            Some(pace) => pace.due_count(clock.now_us.wrapping_sub(origin_us)),
         };
-        let (first, count, stride) = self.indices.take(room, due);
+        let Taken { first, count, stride } = self.indices.take(room, due);
         let make = &self.make;
         out.extend((0..count).map(|i| make(first + i as u64 * stride, origin_us)));
         Ok(match (self.indices.next(), self.pace) {
             (None, _) => Poll::End,
-            (Some(next), Some(pace)) if next >= due => Poll::WakeAt(origin_us + pace.due_us(next)),
+            (Some(next), Some(pace)) if next >= due => {
+                Poll::WakeAt(origin_us.wrapping_add(pace.due_us(next)))
+            }
             _ => Poll::More,
         })
     }
-}
 
-/// The indices that one subtask has not given out.
-#[derive(Debug)]
-struct Indices {
-    next: u64,
-    stride: u64,
-    end: u64,
-}
-
-impl Indices {
-    fn of(context: &TaskContext, count: Option<u64>) -> Self {
-        Self {
-            next: u64::from(context.subtask),
-            stride: u64::from(context.parallelism),
-            end: count.unwrap_or(u64::MAX),
-        }
+    fn snapshot(&mut self) -> Result<Vec<Vec<u8>>, OperatorError> {
+        Ok(self.indices.snapshot())
     }
 
-    /// Takes up to so many of those below `below`: the first, their number, their distance.
-    fn take(&mut self, count_max: usize, below: u64) -> (u64, usize, u64) {
-        let first = self.next;
-        let there = below.min(self.end).saturating_sub(first).div_ceil(self.stride);
-        let count = there.min(count_max as u64);
-        self.next = first.saturating_add(count * self.stride);
-        (first, count as usize, self.stride)
-    }
-
-    fn next(&self) -> Option<u64> {
-        (self.next < self.end).then_some(self.next)
+    fn restore(&mut self, items: Vec<Vec<u8>>) -> Result<(), OperatorError> {
+        self.indices.restore(&items)?;
+        self.base = self.indices.next().unwrap_or_default();
+        Ok(())
     }
 }
 
@@ -275,6 +268,25 @@ mod tests {
             })
             .sum();
         assert_eq!(given, 100);
+    }
+
+    #[test]
+    fn a_restored_source_goes_on_at_its_rate_from_where_it_was() {
+        let source = generator_with_due(Some(5000), 1000, |index, due_us| (index, due_us));
+        let mut reader = source.reader(&context(0, 1)).expect("nothing can fail");
+        let mut out = Vec::new();
+        let at = |now_us| SourceClock { now_us };
+        reader.poll(&mut out, 10_000, at(0)).expect("nothing can fail");
+        reader.poll(&mut out, 10_000, at(2_999_000)).expect("nothing can fail");
+        assert_eq!(out.last(), Some(&(2999, 2_999_000)));
+        let items = reader.snapshot().expect("nothing can fail");
+        let mut reader = source.reader(&context(0, 1)).expect("nothing can fail");
+        reader.restore(items).expect("they are its own");
+        out.clear();
+        // The clock of another process may be near its origin.
+        assert_eq!(reader.poll(&mut out, 10, at(500)), Ok(Poll::WakeAt(1500)));
+        assert_eq!(reader.poll(&mut out, 10, at(2500)), Ok(Poll::WakeAt(3500)));
+        assert_eq!(out, [(3000, 500), (3001, 1500), (3002, 2500)]);
     }
 
     #[test]

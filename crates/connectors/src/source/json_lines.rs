@@ -1,6 +1,6 @@
 //! A source of JSON values, one per line of files.
 
-use super::current_split::CurrentSplit;
+use super::current_split::{CurrentSplit, Found};
 use super::text_files::{TextFiles, text_files};
 use crate::text::block::BLOCK_BYTES;
 use crate::text::lines_of_split::LinesOfSplit;
@@ -108,19 +108,22 @@ impl<T: DeserializeOwned> SourceReader<T> for Reader {
     ) -> Result<Poll, OperatorError> {
         let full = out.len() + room;
         loop {
-            let path = match &self.current {
-                CurrentSplit::Between => return Ok(Poll::NeedSplit),
-                CurrentSplit::Exhausted => return Ok(Poll::End),
-                CurrentSplit::Split(split) => split.path(),
-            };
-            if self.lines.parse(out, full, path)? {
-                return Ok(Poll::More);
+            if self.lines.has_more() {
+                let path = self.current.path();
+                if self.lines.parse(out, full, path)? {
+                    return Ok(Poll::More);
+                }
             }
-            let CurrentSplit::Split(split) = &mut self.current else {
-                unreachable!("checked above")
-            };
-            if !self.lines.refill(split)? {
-                self.current = CurrentSplit::Between;
+            match self.current.find()? {
+                Found::Nothing => return Ok(Poll::NeedSplit),
+                Found::End => return Ok(Poll::End),
+                // Positions are those of lines that have not been given out.
+                Found::Resumed(_) => (),
+                Found::Split(split) => {
+                    if !self.lines.refill(split)? {
+                        self.current.end();
+                    }
+                }
             }
         }
     }
@@ -128,9 +131,29 @@ impl<T: DeserializeOwned> SourceReader<T> for Reader {
     fn add_split(&mut self, split: Option<SourceSplit>) -> Result<(), OperatorError> {
         self.current.add(split)
     }
+
+    fn snapshot(&mut self) -> Result<Vec<Vec<u8>>, OperatorError> {
+        let next = self.lines.has_more().then(|| self.lines.first + self.lines.next as u64);
+        Ok(self.current.snapshot(next.map(|start| (start, 0)), 0))
+    }
+
+    fn restore(&mut self, items: Vec<Vec<u8>>) -> Result<(), OperatorError> {
+        self.current.restore(&items)
+    }
 }
 
 impl Lines {
+    fn has_more(&self) -> bool {
+        self.next < self.bytes().len()
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match &self.bytes {
+            Bytes::Text(text) => text.as_bytes(),
+            Bytes::Invalid(bytes) => bytes,
+        }
+    }
+
     /// Reads the next block of the split. No: there is none.
     fn refill(&mut self, split: &mut LinesOfSplit) -> Result<bool, OperatorError> {
         let mut bytes = match std::mem::take(&mut self.bytes) {

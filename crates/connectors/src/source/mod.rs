@@ -11,7 +11,10 @@
 mod collection;
 mod current_split;
 mod generator;
+mod indices;
 mod json_lines;
+#[cfg(test)]
+mod replay_test;
 mod socket_text;
 mod text_files;
 

@@ -1,16 +1,16 @@
 //! A source of the lines of files, read in splits that subtasks ask for one by one.
 
-use super::current_split::CurrentSplit;
+use super::current_split::{CurrentSplit, Found};
+use crate::failure::failure;
 use crate::text::Line;
 use crate::text::block::BlockPool;
 use crate::text::lines_of_block::LinesOfBlock;
-use crate::text::lines_of_split::LinesOfSplit;
 use crate::text::split::{FileSplit, splits_of};
 use millstream_core::OperatorError;
 use millstream_core::job_graph::SourceSplit;
 use millstream_operator::context::TaskContext;
 use millstream_operator::source::{Poll, Source, SourceClock, SourceReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The lines of files. Made by [`text_files`].
@@ -85,26 +85,55 @@ struct Reader {
     current: CurrentSplit,
     /// Lines that have been read.
     lines: Option<LinesOfBlock>,
+    /// Where those lines begin in the file. In a block invalid bytes have been replaced, so that places
+    /// in it are not those in the file: the next line is found by counting from here.
+    block_start: u64,
+    /// So many of the lines that have not been read were given out before the restore.
+    skip: u64,
     /// Blocks whose lines have been given out.
     pool: BlockPool,
 }
 
 impl Reader {
-    /// Reads the next block of the split. No: there is none.
-    fn read_block(&mut self, split: &mut LinesOfSplit) -> Result<bool, OperatorError> {
+    /// Goes to the next block with lines to give out. Nothing: there is one, or there may be.
+    fn next_block(&mut self) -> Result<Option<Poll>, OperatorError> {
         if let Some(lines) = self.lines.take() {
             self.pool.watch(lines.into_block());
         }
+        let split = match self.current.find()? {
+            Found::Nothing => return Ok(Some(Poll::NeedSplit)),
+            Found::End => return Ok(Some(Poll::End)),
+            Found::Resumed(lines) => {
+                self.skip = lines;
+                return Ok(None);
+            }
+            Found::Split(split) => split,
+        };
         let mut block = self.pool.take();
         let fresh = Arc::get_mut(&mut block).expect("nobody refers to a free block");
-        if fresh.refill(|bytes| split.fill(bytes))?.is_some() {
-            self.lines = Some(LinesOfBlock::new(block));
-            Ok(true)
+        if let Some(start) = fresh.refill(|bytes| split.fill(bytes))? {
+            let mut lines = LinesOfBlock::new(block);
+            self.skip -= lines.skip(self.skip);
+            self.lines = Some(lines);
+            self.block_start = start;
         } else {
             self.pool.watch(block);
-            Ok(false)
+            if self.skip > 0 {
+                return Err(shorter(split.path()));
+            }
+            self.current.end();
         }
+        Ok(None)
     }
+}
+
+/// Lines that had been given out before the restore are not there any more.
+fn shorter(path: &Path) -> OperatorError {
+    failure(
+        format_args!("go on in text file `{}`", path.display()),
+        "it has become shorter since the checkpoint",
+        "leave files as they are while a job reads them, or begin afresh",
+    )
 }
 
 impl SourceReader<Line> for Reader {
@@ -122,23 +151,23 @@ impl SourceReader<Line> for Reader {
                     return Ok(Poll::More);
                 }
             }
-            match std::mem::take(&mut self.current) {
-                CurrentSplit::Between => return Ok(Poll::NeedSplit),
-                CurrentSplit::Exhausted => {
-                    self.current = CurrentSplit::Exhausted;
-                    return Ok(Poll::End);
-                }
-                CurrentSplit::Split(mut split) => {
-                    if self.read_block(&mut split)? {
-                        self.current = CurrentSplit::Split(split);
-                    }
-                }
+            if let Some(poll) = self.next_block()? {
+                return Ok(poll);
             }
         }
     }
 
     fn add_split(&mut self, split: Option<SourceSplit>) -> Result<(), OperatorError> {
         self.current.add(split)
+    }
+
+    fn snapshot(&mut self) -> Result<Vec<Vec<u8>>, OperatorError> {
+        let given = self.lines.as_ref().and_then(LinesOfBlock::given);
+        Ok(self.current.snapshot(given.map(|lines| (self.block_start, lines)), self.skip))
+    }
+
+    fn restore(&mut self, items: Vec<Vec<u8>>) -> Result<(), OperatorError> {
+        self.current.restore(&items)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::block::Block;
 use super::line::Line;
-use memchr::memchr_iter;
+use memchr::{memchr, memchr_iter};
 use std::sync::Arc;
 
 /// The lines of a block that have not been given out.
@@ -10,16 +10,34 @@ pub(crate) struct LinesOfBlock {
     block: Arc<Block>,
     /// Where the next line begins.
     next: usize,
+    /// How many lines have been given out.
+    given: u64,
 }
 
 impl LinesOfBlock {
     pub(crate) fn new(block: Arc<Block>) -> Self {
-        Self { block, next: 0 }
+        Self { block, next: 0, given: 0 }
     }
 
     /// The block; lines of it may be anywhere.
     pub(crate) fn into_block(self) -> Arc<Block> {
         self.block
+    }
+
+    /// How many lines have been given out; nothing if all of them have.
+    pub(crate) fn given(&self) -> Option<u64> {
+        (self.next < self.block.text.len()).then_some(self.given)
+    }
+
+    /// Leaves out up to so many lines; gives their number.
+    pub(crate) fn skip(&mut self, count_max: u64) -> u64 {
+        let before = self.given;
+        while self.given - before < count_max && self.next < self.block.text.len() {
+            let rest = &self.block.text.as_bytes()[self.next..];
+            self.next += memchr(b'\n', rest).map_or(rest.len(), |newline| newline + 1);
+            self.given += 1;
+        }
+        self.given - before
     }
 
     /// Appends up to so many lines; gives their number.
@@ -36,6 +54,7 @@ impl LinesOfBlock {
             out.push(Line::new(Arc::clone(&self.block), self.next, text.len()));
             self.next = text.len();
         }
+        self.given += (out.len() - before) as u64;
         out.len() - before
     }
 }
@@ -51,6 +70,21 @@ mod tests {
             let mut lines = Vec::new();
             while rest.take(&mut lines, count_max) == count_max {}
             assert_eq!(lines, expected, "{count_max} at a time");
+        }
+    }
+
+    #[test]
+    fn lines_that_are_left_out_are_those_that_would_have_been_given() {
+        let text = "a\n\nbb\r\nc";
+        for count in 0..6 {
+            let mut lines = LinesOfBlock::new(Block::of(text));
+            assert_eq!(lines.skip(count), count.min(4));
+            let mut rest = Vec::new();
+            lines.take(&mut rest, 10);
+            let expected: Vec<&str> =
+                ["a", "", "bb", "c"].into_iter().skip(count as usize).collect();
+            assert_eq!(rest, expected);
+            assert_eq!(lines.given(), None);
         }
     }
 

@@ -43,22 +43,55 @@ impl LinesOfSplit {
     /// Opens the file and finds the split's first line.
     pub(crate) fn open(split: FileSplit) -> Result<Self, OperatorError> {
         let FileSplit { path, start, end } = split;
-        let mut file =
-            File::open(&path).map_err(|error| file_failure("open text file", &path, &error))?;
-        let position = start.saturating_sub(1);
-        file.seek(SeekFrom::Start(position))
-            .map_err(|error| file_failure("seek in text file", &path, &error))?;
-        let done = end <= start;
-        let mut lines = Self { path, file, position, end, tail: Vec::new(), done };
-        if start > 0 && !done {
+        let mut lines = Self::at(path, start.saturating_sub(1), end)?;
+        lines.done = end <= start;
+        if start > 0 && !lines.done {
             lines.skip_line()?;
         }
         Ok(lines)
     }
 
+    /// Opens the file again where a line begins that [`LinesOfSplit::next_line`] or
+    /// [`LinesOfSplit::fill`] has told.
+    pub(crate) fn resume(split: FileSplit) -> Result<Self, OperatorError> {
+        let FileSplit { path, start, end } = split;
+        let lines = Self::at(path, start, end)?;
+        let length = lines.file.metadata().map_err(|error| lines.failure("look at", &error))?.len();
+        if length < start {
+            return Err(failure(
+                format_args!("go on at byte {start} of `{}`", lines.path.display()),
+                format_args!("the file has only {length} bytes now"),
+                "leave files as they are while a job reads them, or begin afresh",
+            ));
+        }
+        Ok(lines)
+    }
+
+    fn at(path: PathBuf, position: u64, end: u64) -> Result<Self, OperatorError> {
+        let mut file =
+            File::open(&path).map_err(|error| file_failure("open text file", &path, &error))?;
+        file.seek(SeekFrom::Start(position))
+            .map_err(|error| file_failure("seek in text file", &path, &error))?;
+        Ok(Self { path, file, position, end, tail: Vec::new(), done: end <= position })
+    }
+
     /// The file.
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Where the split ends.
+    pub(crate) fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// Where the next line begins that [`LinesOfSplit::fill`] will give; nothing: there is none.
+    pub(crate) fn next_line(&self) -> Option<u64> {
+        (!self.done).then(|| self.position - self.tail.len() as u64)
+    }
+
+    fn failure(&self, verb: &str, error: &io::Error) -> OperatorError {
+        file_failure(&format!("{verb} text file"), &self.path, error)
     }
 
     /// Goes behind the next newline. If that is the split's end or further, no line is its own.
@@ -146,7 +179,7 @@ impl LinesOfSplit {
                     return Ok(count);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => (),
-                Err(error) => return Err(file_failure("read text file", &self.path, &error)),
+                Err(error) => return Err(self.failure("read", &error)),
             }
         }
     }

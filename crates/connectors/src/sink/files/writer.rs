@@ -7,6 +7,7 @@ use super::place::Place;
 use crate::sink::Format;
 use millstream_core::OperatorError;
 use millstream_core::checkpoint::CheckpointId;
+use millstream_operator::item;
 use millstream_operator::sink::{
     Committable, ListMode, ListSnapshot, OperatorSnapshot, RestoredOperator, SinkWriter,
 };
@@ -16,9 +17,6 @@ use std::os::unix::ffi::OsStrExt;
 
 /// The list that says which directory is this job's: the same in all subtasks.
 const DIRECTORY: &str = "directory";
-
-/// The first byte of its item; the path follows.
-const VERSION: u8 = 1;
 
 /// The number that stands for the end of a job without checkpoints.
 const END: CheckpointId = CheckpointId(0);
@@ -48,8 +46,7 @@ pub(super) struct Writer<T, F> {
 impl<T, F> Writer<T, F> {
     /// The item of [`DIRECTORY`].
     fn directory_item(&self) -> Vec<u8> {
-        let path = self.place.directory.as_os_str().as_bytes();
-        std::iter::once(VERSION).chain(path.iter().copied()).collect()
+        item::encode(&self.place.directory.as_os_str().as_bytes().to_vec())
     }
 
     /// Makes the whole parts durable for a checkpoint, each under a name of its own.
@@ -195,7 +192,6 @@ impl<T, F: Format<T>> SinkWriter<T> for Writer<T, F> {
     }
 
     fn restore(&mut self, state: &RestoredOperator) -> Result<(), OperatorError> {
-        // Another version's item would be another directory's: its parts are then refused.
         let own = self.directory_item();
         let is_own = state.items(DIRECTORY).contains(&own);
         self.begin(is_own)
