@@ -6,12 +6,12 @@
 
 use millstream_core::OperatorError;
 use millstream_core::error::Location;
-use millstream_core::ids::{ExecutionAttemptId, ExecutionGraphId, JobVertexId};
+use millstream_core::ids::{ExecutionAttemptId, ExecutionGraphId, JobVertexId, OperatorId};
 use millstream_core::job_graph::SourceSplit;
 use millstream_core::status::ExecutionState;
-use millstream_operator::context::OperatorLabel;
-use millstream_operator::operator::Operator;
-use millstream_operator::sink::{SinkOperator, SinkWriter};
+use millstream_operator::context::{OperatorLabel, TaskContext};
+use millstream_operator::sink::SinkWriter;
+use millstream_operator::sink_operator::SinkOperator;
 use millstream_operator::source::{AnySource, Poll, ReaderSource, SourceClock, SourceReader};
 use millstream_rpc::protocol::job_link::FromJobProcess;
 use millstream_shuffle::registry::PartitionRegistry;
@@ -83,6 +83,15 @@ impl SourceReader<u64> for Splits {
         }
         Ok(())
     }
+
+    fn snapshot(&mut self) -> Result<Vec<Vec<u8>>, OperatorError> {
+        Ok(self.left.iter().map(|byte| vec![*byte]).collect())
+    }
+
+    fn restore(&mut self, items: Vec<Vec<u8>>) -> Result<(), OperatorError> {
+        self.left = items.concat();
+        Ok(())
+    }
 }
 
 /// What the outside sees of one attempt.
@@ -126,10 +135,13 @@ fn deployment(seen: &Arc<Mutex<Seen>>) -> Deployment {
         build: Box::new(move |_| {
             let source = ReaderSource(Box::<Splits>::default());
             let batch = source.output();
-            let sink: Box<dyn Operator> = Box::new(SinkOperator(Box::new(Watched(seen))));
+            let sink = SinkOperator::new(Box::new(Watched(seen)), &TaskContext::alone())
+                .expect("the defaults are valid");
             let outputs = Outputs::new(Vec::new(), PartitionRegistry::new());
-            let head = Head::source(label("splits"), Box::new(source));
-            Ok(StreamTask::new(head, Chain::new(batch, vec![(label("sink"), sink)]), outputs))
+            let head = Head::source(OperatorId(1), label("splits"), Box::new(source));
+            let mut chain = Chain::new(batch);
+            chain.push(OperatorId(2), label("sink"), Box::new(sink));
+            Ok(StreamTask::new(head, chain, outputs))
         }),
         metrics: Arc::default(),
     }
