@@ -3,15 +3,23 @@
 //!
 //! In STREAMING mode each record gives the aggregate as it then is. In BATCH mode each key gives
 //! one record when the input has ended.
+//!
+//! Their state is one table, [`AGGREGATE`]: key and aggregate.
 
 use crate::context::TaskContext;
 use crate::key::KeySelector;
 use crate::operator::{Flow, Operator};
+use millstream_checkpoint::snapshot::{OperatorSnapshot, RestoredOperator, TableSnapshot};
+use millstream_core::checkpoint::Barrier;
 use millstream_core::job_graph::RuntimeMode;
+use millstream_core::key_group::MaxParallelism;
 use millstream_core::{Key, OperatorError, Record};
 use millstream_shuffle::batch::{AnyBatch, Batch, BoxBatch, cast};
 use millstream_state::KeyedTable;
 use std::marker::PhantomData;
+
+/// The name of the state.
+pub const AGGREGATE: &str = "aggregate";
 
 /// What both aggregates share: the keys of a batch and their state.
 struct Keyed<K, T, A> {
@@ -20,6 +28,7 @@ struct Keyed<K, T, A> {
     /// The keys of the batch at hand; kept for its memory.
     keys: Vec<K>,
     emits_changes: bool,
+    max_parallelism: MaxParallelism,
     /// Where [`Keyed::finish`] goes on.
     cursor: u32,
 }
@@ -31,6 +40,7 @@ impl<K: Key, T: Record, A: Record> Keyed<K, T, A> {
             table: KeyedTable::new(),
             keys: Vec::new(),
             emits_changes: context.mode == RuntimeMode::Streaming,
+            max_parallelism: context.max_parallelism,
             cursor: 0,
         }
     }
@@ -40,6 +50,23 @@ impl<K: Key, T: Record, A: Record> Keyed<K, T, A> {
         self.keys.clear();
         self.selector.keys(&batch.items, &mut self.keys);
         assert_eq!(batch.hashes.len(), batch.items.len(), "a keyed stream carries its hashes");
+    }
+
+    fn restore(&mut self, mut state: RestoredOperator) -> Result<(), OperatorError> {
+        for table in state.take_tables(AGGREGATE) {
+            let restored = self.table.restore(table, self.max_parallelism);
+            restored.map_err(|error| OperatorError::from_error(&error))?;
+        }
+        Ok(())
+    }
+
+    fn snapshot(&mut self, barrier: &Barrier, state: &mut OperatorSnapshot) {
+        let base = !barrier.kind.is_savepoint();
+        state.tables.push(TableSnapshot {
+            name: AGGREGATE.to_owned(),
+            schema: KeyedTable::<K, A>::schema(),
+            content: Box::new(self.table.freeze(self.max_parallelism, base)),
+        });
     }
 
     /// In BATCH mode: the keys with their final values, as many as there is room for.
@@ -119,6 +146,19 @@ where
 
     fn finish(&mut self, out: &mut dyn AnyBatch, room: usize) -> Result<Flow, OperatorError> {
         Ok(self.keyed.finish(&mut cast::<(K, A)>(out).items, room))
+    }
+
+    fn restore(&mut self, state: RestoredOperator) -> Result<(), OperatorError> {
+        self.keyed.restore(state)
+    }
+
+    fn snapshot(
+        &mut self,
+        barrier: &Barrier,
+        state: &mut OperatorSnapshot,
+    ) -> Result<(), OperatorError> {
+        self.keyed.snapshot(barrier, state);
+        Ok(())
     }
 }
 
@@ -202,4 +242,21 @@ where
         out.extend(finals.into_iter().map(|(key, value)| (self.output)(key, value)));
         Ok(flow)
     }
+
+    fn restore(&mut self, state: RestoredOperator) -> Result<(), OperatorError> {
+        self.keyed.restore(state)
+    }
+
+    fn snapshot(
+        &mut self,
+        barrier: &Barrier,
+        state: &mut OperatorSnapshot,
+    ) -> Result<(), OperatorError> {
+        self.keyed.snapshot(barrier, state);
+        Ok(())
+    }
 }
+
+#[cfg(test)]
+#[path = "aggregate_test.rs"]
+mod tests;

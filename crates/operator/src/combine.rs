@@ -3,10 +3,12 @@
 //! A direct-mapped cache of partial aggregates: a record meets the entry at its hash's place; the
 //! same key is added to it, another key drives it out and downstream. So hot keys are combined,
 //! memory is fixed, and nothing is ever rehashed. Entries also leave when the task flushes and at the
-//! end. The partial results carry their hashes.
+//! end. The partial results carry their hashes. So a snapshot finds nothing here.
 
 use crate::key::KeySelector;
 use crate::operator::{Flow, Operator};
+use millstream_checkpoint::snapshot::OperatorSnapshot;
+use millstream_core::checkpoint::Barrier;
 use millstream_core::{Key, OperatorError, Record};
 use millstream_shuffle::batch::{AnyBatch, Batch, BoxBatch, cast};
 use millstream_shuffle::partition::Keying;
@@ -106,6 +108,16 @@ where
         }
         self.cursor = 0;
         Ok(Flow::Drained)
+    }
+
+    /// There is no state: a task flushes its operators before it takes a snapshot.
+    fn snapshot(
+        &mut self,
+        _barrier: &Barrier,
+        _state: &mut OperatorSnapshot,
+    ) -> Result<(), OperatorError> {
+        assert!(self.entries.iter().all(Option::is_none), "flushed before the barrier");
+        Ok(())
     }
 }
 

@@ -1,6 +1,8 @@
 //! Drives one operator alone: push records, read what comes out.
 
 use crate::operator::{Flow, Operator};
+use millstream_checkpoint::snapshot::{OperatorSnapshot, RestoredOperator};
+use millstream_core::checkpoint::{Alignment, Barrier, CheckpointId, SnapshotKind};
 use millstream_core::time::Timestamp;
 use millstream_core::{OperatorError, Record};
 use millstream_shuffle::batch::{AnyBatch, Batch, BoxBatch, cast};
@@ -58,6 +60,25 @@ impl<A: Record, B: Record, O: Operator> OperatorHarness<A, B, O> {
     /// Asks for what the operator holds back.
     pub fn flush(&mut self) -> Result<(), OperatorError> {
         self.run(|operator, _, out, room| operator.flush(out, room))
+    }
+
+    /// Takes a snapshot as at a barrier: what is held back leaves first.
+    pub fn snapshot(&mut self, kind: SnapshotKind) -> Result<OperatorSnapshot, OperatorError> {
+        self.flush()?;
+        let mut state = OperatorSnapshot::default();
+        let barrier = Barrier {
+            checkpoint: CheckpointId(1),
+            timestamp: 0,
+            kind,
+            alignment: Alignment::Aligned,
+        };
+        self.operator.snapshot(&barrier, &mut state)?;
+        Ok(state)
+    }
+
+    /// Gives the operator the state that it begins with.
+    pub fn restore(&mut self, state: RestoredOperator) -> Result<(), OperatorError> {
+        self.operator.restore(state)
     }
 
     /// Ends the input.
