@@ -34,10 +34,12 @@ pub(crate) struct Rest {
 impl Rest {
     /// Rests until somebody calls, the time has come, or `is_idle` says that there is something to
     /// do. It may also return for nothing.
+    ///
+    /// Calls that came since the thread last looked at its tasks count: not all that they mean can be
+    /// asked for. A source's own thread has something, a queue has room again. So whoever rests has
+    /// forgotten older calls ([`Wake::forget_calls`]) before it looked.
     pub(crate) fn rest(&mut self, wake: &Wake, until: Option<Instant>, is_idle: impl Fn() -> bool) {
-        // What came before this call is found by asking; what comes after it, by the next call.
-        wake.forget_calls();
-        if !is_idle() {
+        if wake.is_called() || !is_idle() {
             return;
         }
         let look_until = Instant::now() + LOOK;
@@ -119,6 +121,18 @@ mod tests {
 
     const fn us(micros: u64) -> Duration {
         Duration::from_micros(micros)
+    }
+
+    #[test]
+    fn a_call_that_came_while_the_tasks_were_stepped_is_not_slept_over() {
+        let wake = Wake::new();
+        wake.adopt_current_thread();
+        wake.forget_calls();
+        // Between here and the rest the tasks are stepped, and find nothing yet.
+        wake.wake();
+        let began = Instant::now();
+        Rest::default().rest(&wake, Some(began + Duration::from_secs(60)), || true);
+        assert!(began.elapsed() < Duration::from_secs(30), "it slept");
     }
 
     /// The lead after so many sleeps that ended so late, in turn.
