@@ -12,7 +12,6 @@
 //! fixed ones as values, images as three words, others by encoding them against the stored bytes.
 
 use crate::slabs::{Place, Slabs};
-use millstream_core::hash::xxh3_64;
 use millstream_core::record::{DecodeError, Input, Key, Output, Record, SliceOutput};
 
 /// The size of a cell for records that vary in size.
@@ -102,9 +101,8 @@ fn load_variable<T: Record>(cell: &[u8], slabs: &Slabs) -> T {
 #[inline]
 pub(crate) fn hash<K: Key>(cell: &[u8], key: &K, slabs: &Slabs) -> u64 {
     // A stored encoding is hashed as it lies there; hashing the key would encode it once more.
-    let row_is_hashed = K::HASHES_ROW && K::FIXED.is_none();
-    match row_is_hashed.then(|| encoding(cell, slabs)).flatten() {
-        Some(encoding) => xxh3_64(encoding),
+    match K::FIXED.is_none().then(|| encoding(cell, slabs)).flatten() {
+        Some(encoding) => K::hash_of_row(encoding),
         None => key.hash64(),
     }
 }

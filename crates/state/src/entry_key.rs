@@ -30,7 +30,6 @@ impl<K: Record, N: Record> Record for EntryKey<K, N> {
         _ => None,
     };
     const CANONICAL: bool = K::CANONICAL && N::CANONICAL;
-    const HASHES_ROW: bool = false;
 
     fn schema() -> Schema {
         Schema::Tuple(vec![K::schema(), N::schema()])
@@ -51,12 +50,39 @@ impl<K: Record, N: Record> Record for EntryKey<K, N> {
     fn hash64(&self) -> u64 {
         entry_hash(self.key.hash64(), self.entry.hash64())
     }
+
+    fn hash_of_row(row: &[u8]) -> u64 {
+        let mut input = Input::new(row);
+        // Decoding tells where the key ends. The row was encoded by this type: it reads back.
+        let end = match K::decode(&mut input) {
+            Ok(_) => row.len() - input.rest().len(),
+            Err(_) => row.len(),
+        };
+        let (key, entry) = row.split_at(end);
+        entry_hash(K::hash_of_row(key), N::hash_of_row(entry))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use millstream_core::{KeyGroup, MaxParallelism};
+    use millstream_core::{Key, KeyGroup, MaxParallelism, Str};
+
+    #[test]
+    fn the_hash_of_a_row_is_that_of_its_names() {
+        fn check<K: Key, N: Key>(key: K, entry: N) {
+            let name = EntryKey { key, entry };
+            let mut row = Vec::new();
+            name.encode(&mut row);
+            assert_eq!(EntryKey::<K, N>::hash_of_row(&row), name.hash64());
+        }
+        check(7_u64, 8_u64);
+        check(7_u32, 8_u32);
+        check((), 8_u64);
+        check(Str::new("a name"), ((), 8_i64));
+        check("a name of more than a few bytes".to_owned(), Str::new("entry"));
+        check((1_u8, "x".to_owned()), vec![1_u16, 2]);
+    }
 
     #[test]
     fn every_row_is_in_the_key_group_of_its_key_and_the_rows_of_a_key_spread() {

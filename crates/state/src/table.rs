@@ -26,7 +26,6 @@ use millstream_core::key_group::MaxParallelism;
 use millstream_core::record::{Key, Record};
 use std::borrow::Borrow;
 use std::marker::PhantomData;
-use std::ops::ControlFlow;
 
 /// How many records are located before the first of them is updated: as many cache lines are then
 /// on their way at once, and all of them fit into the first-level cache.
@@ -61,6 +60,15 @@ pub struct KeyedTable<K, V> {
     /// Where an encoding is built that is too long for a cell.
     spill: Vec<u8>,
     _types: PhantomData<fn(K) -> V>,
+}
+
+/// What a function of [`KeyedTable::visit_batch`] decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Visited {
+    /// The key is there from now on, with the value as it is now; else it is gone.
+    pub keep: bool,
+    /// The next element comes.
+    pub go_on: bool,
 }
 
 impl<K: Key, V: Record> Default for KeyedTable<K, V> {
@@ -130,28 +138,13 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
     /// gets `None` for a key that is not there, and the key is removed if `f` leaves `None`.
     ///
     /// If `f` panics, the elements before are done, and this one and the others are not.
-    #[inline(always)]
+    #[inline(never)]
     pub fn upsert_batch<Q: Borrow<K>>(
         &mut self,
         hashes: &[u64],
-        key: impl FnMut(usize) -> Q,
+        mut key: impl FnMut(usize) -> Q,
         mut f: impl FnMut(usize, &K, &mut Option<V>),
     ) {
-        self.upsert_while(hashes, key, |i, key, value| {
-            f(i, key, value);
-            ControlFlow::Continue(())
-        });
-    }
-
-    /// As [`upsert_batch`](Self::upsert_batch), until `f` breaks: the element for which it does is
-    /// done, the others are not. How many are done.
-    #[inline(never)]
-    pub fn upsert_while<Q: Borrow<K>>(
-        &mut self,
-        hashes: &[u64],
-        mut key: impl FnMut(usize) -> Q,
-        mut f: impl FnMut(usize, &K, &mut Option<V>) -> ControlFlow<()>,
-    ) -> usize {
         let mut rows = [0; BLOCK];
         let mut start = 0;
         while start < hashes.len() {
@@ -162,7 +155,7 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
                 let key = key.borrow();
                 let row = self.found(rows[i], hash, key);
                 let mut value = self.value(row);
-                let flow = f(start + i, key, &mut value);
+                f(start + i, key, &mut value);
                 match value {
                     Some(value) if row != 0 => self.store(row, &value),
                     Some(value) => {
@@ -177,7 +170,57 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
                     }
                     None => (),
                 }
-                if flow.is_break() {
+            }
+            start += block.len();
+        }
+    }
+
+    /// As [`update_batch`](Self::update_batch), for functions that decide what becomes of the key and
+    /// when to stop: `f` also gets whether the key is new. How many elements are done.
+    ///
+    /// If `f` panics, the elements before are done, and this one and the others are not.
+    #[inline(never)]
+    pub fn visit_batch<Q: Borrow<K>>(
+        &mut self,
+        hashes: &[u64],
+        mut key: impl FnMut(usize) -> Q,
+        mut init: impl FnMut() -> V,
+        mut f: impl FnMut(usize, &K, &mut V, bool) -> Visited,
+    ) -> usize {
+        let mut rows = [0; BLOCK];
+        let mut start = 0;
+        while start < hashes.len() {
+            let block = self.core.locate(hashes, start, &mut rows);
+            for (i, &hash) in block.iter().enumerate() {
+                let key = key(start + i);
+                let key = key.borrow();
+                let row = if self.holds(rows[i], key) { rows[i] } else { self.find(hash, key) };
+                let visited = match self.core.rows.get_mut(row, Self::STRIDE) {
+                    Some(cells) => {
+                        let value_cell = &mut cells[Self::KEY..Self::CELLS];
+                        let mut value = cell::load(value_cell, &self.core.slabs);
+                        let visited = f(start + i, key, &mut value, false);
+                        if visited.keep {
+                            cell::store(&value, value_cell, &mut self.core.slabs, &mut self.spill);
+                        } else {
+                            self.take_out(hash, row);
+                            // The row may be given out again: later guesses must not find it.
+                            for guess in rows.iter_mut().filter(|guess| **guess == row) {
+                                *guess = 0;
+                            }
+                        }
+                        visited
+                    }
+                    None => {
+                        let mut value = init();
+                        let visited = f(start + i, key, &mut value, true);
+                        if visited.keep {
+                            self.add(hash, key, &value);
+                        }
+                        visited
+                    }
+                };
+                if !visited.go_on {
                     return start + i + 1;
                 }
             }

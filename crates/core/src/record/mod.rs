@@ -52,11 +52,6 @@ pub trait Record: Clone + Send + 'static {
     /// formats. Only such a type can be a key.
     const CANONICAL: bool;
 
-    /// Whether [`hash64`](Self::hash64) is the hash of the row. Of all types but the engine's own
-    /// names of rows that share a key.
-    #[doc(hidden)]
-    const HASHES_ROW: bool = true;
-
     /// What the row holds.
     fn schema() -> Schema;
 
@@ -119,6 +114,17 @@ pub trait Record: Clone + Send + 'static {
                 self.encode(&mut row);
                 crate::hash::xxh3_64(&row)
             }
+        }
+    }
+
+    /// What [`hash64`](Self::hash64) gives for the value whose row this is. Only the engine's own names
+    /// of rows that share a key override it.
+    #[doc(hidden)]
+    #[inline]
+    fn hash_of_row(row: &[u8]) -> u64 {
+        match row.try_into() {
+            Ok(word) => crate::hash::xxh3_64_of_u64(u64::from_le_bytes(word)),
+            Err(_) => crate::hash::xxh3_64(row),
         }
     }
 

@@ -36,10 +36,13 @@ impl<K: Key, V: Record> MapState<K, V> {
 
     /// Changes the value of an entry, which `init` makes if it is not there.
     pub fn update(&mut self, key: K, init: impl FnOnce() -> V, change: impl FnOnce(&mut V)) {
-        let table = self.table.get_mut();
-        let mut value = table.get(&key).unwrap_or_else(init);
-        change(&mut value);
-        table.insert(key, value);
+        let mut functions = Some((init, change));
+        self.table.get_mut().update(key, &mut |value| {
+            let (init, change) = functions.take().expect("called once");
+            let mut value = value.unwrap_or_else(init);
+            change(&mut value);
+            value
+        });
     }
 
     /// Takes an entry out.
@@ -87,6 +90,7 @@ trait Entries<K, V> {
     fn get(&mut self, key: &K) -> Option<V>;
     fn contains(&mut self, key: &K) -> bool;
     fn insert(&mut self, key: K, value: V);
+    fn update(&mut self, key: K, change: &mut dyn FnMut(Option<V>) -> V);
     fn remove(&mut self, key: &K) -> Option<V>;
     fn remove_row(&mut self, row: u32);
     fn walk(&self) -> Walk;
@@ -155,13 +159,25 @@ impl<P: Key, K: Key, V: Record, S: Stored<V>> Entries<K, V> for MapTable<P, K, V
         }
     }
 
+    fn update(&mut self, key: K, change: &mut dyn FnMut(Option<V>) -> V) {
+        let (of, hash) = self.scope.key();
+        let (of, now) = (Hashed { hash, key: &*of }, self.scope.now());
+        match self.entries.find(of, &key) {
+            Some(row) => {
+                let former = self.entries.value(row);
+                let former = (!self.hides(&former)).then(|| former.into_value());
+                self.entries.set(row, &S::new(change(former), now));
+            }
+            None => self.entries.append(of, key, &S::new(change(None), now)),
+        }
+    }
+
     fn remove(&mut self, key: &K) -> Option<V> {
         let (of, hash) = self.scope.key();
         let row = self.entries.find(Hashed { hash, key: &of }, key)?;
         let stored = self.entries.value(row);
         self.entries.remove(row);
-        let hidden = self.spec.ttl.is_some_and(|t| t.hides(stored.written_at(), self.scope.now()));
-        (!hidden).then(|| stored.into_value())
+        (!self.hides(&stored)).then(|| stored.into_value())
     }
 
     fn remove_row(&mut self, row: u32) {

@@ -2,7 +2,7 @@
 
 use super::scope::CallScope;
 use super::{KeyedState, StateTable};
-use crate::table::KeyedTable;
+use crate::table::{KeyedTable, Visited};
 use millstream_core::time::Timestamp;
 use millstream_core::{Key, Record};
 use std::borrow::Borrow;
@@ -61,20 +61,17 @@ impl<K: Key, S: KeyedState> KeyedStateStore<K, S> {
             }
             return hashes.len();
         }
-        rows.upsert_while(hashes, key, |i, key, slot| {
-            let is_new = slot.is_none();
-            let mut row = slot.take().unwrap_or_else(S::new_row);
-            state.begin(&mut row, now);
+        rows.visit_batch(hashes, key, S::new_row, |i, key, row, is_new| {
+            state.begin(row, now);
             let (flow, cleared) = call(i, key, state);
-            state.end(&mut row, now);
-            let worthless = S::is_absent(&row)
-                || (is_new || cleared) && {
-                    scratch.clear();
-                    row.encode(scratch);
-                    scratch == new_row
-                };
-            *slot = (!worthless).then_some(row);
-            flow
+            state.end(row, now);
+            let mut keep = !S::is_absent(row);
+            if is_new || cleared {
+                scratch.clear();
+                row.encode(scratch);
+                keep &= scratch != new_row;
+            }
+            Visited { keep, go_on: flow.is_continue() }
         })
     }
 
