@@ -37,6 +37,7 @@ pub const JOB: &[&str] = &[
     "stale_restart_timer_acts",
     // execution_graph
     "split_handed_twice",
+    "splits_not_returned",
 ];
 
 /// Mutants whose effect is a job that stands still: only the simulator notices.

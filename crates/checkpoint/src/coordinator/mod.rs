@@ -70,11 +70,11 @@ pub struct View<'a> {
     pub graph: &'a JobGraph,
     /// Which splits of a vertex have been given to readers, when of those that each attempt was given
     /// only the first so many count.
-    pub seen_splits: &'a SeenSplitsOf,
+    pub seen_splits: &'a SeenSplitsOf<'a>,
 }
 
 /// See [`View::seen_splits`].
-pub type SeenSplitsOf = dyn Fn(usize, &[(ExecutionAttemptId, u32)]) -> BTreeSet<u32>;
+pub type SeenSplitsOf<'a> = dyn Fn(usize, &[(ExecutionAttemptId, u32)]) -> BTreeSet<u32> + 'a;
 
 /// Decides about the checkpoints of one job.
 #[derive(Clone, Debug)]
@@ -235,6 +235,11 @@ impl Coordinator {
     pub fn request(&mut self, request: SnapshotRequest, now: Mono) -> Result<(), String> {
         if self.requests.progress(request.id).is_some() {
             return Ok(());
+        }
+        if !self.config.enabled {
+            return Err("the job takes no checkpoints (execution.checkpointing.interval is 0, or \
+                        execution.checkpointing.enabled is false)"
+                .to_owned());
         }
         if self.closed {
             return Err("the job is ending".to_owned());

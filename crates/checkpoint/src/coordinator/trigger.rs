@@ -33,7 +33,7 @@ impl Coordinator {
     }
 
     pub(super) fn trigger_due(&mut self, view: &View<'_>) {
-        if !self.tasks.are_ready() {
+        if !self.config.enabled || !self.tasks.are_ready() {
             self.periodic_at = None;
             return;
         }

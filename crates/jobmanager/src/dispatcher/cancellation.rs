@@ -6,6 +6,7 @@ use super::job::{Cancel, Phase};
 use super::machine::{Asked, Dispatcher};
 use millstream_core::ids::JobId;
 use millstream_rpc::machine::{AskId, Cx, Effect};
+use millstream_rpc::protocol::job_master::ToJobMaster;
 use millstream_rpc::protocol::{Answer, AskError, Refusal};
 
 impl Dispatcher {
@@ -58,7 +59,7 @@ impl Dispatcher {
             return;
         }
         let timeout_ms = self.config.ask_timeout_ms;
-        let ask = self.ask_job_master(cx, job, Asked::Cancel(job), timeout_ms);
+        let ask = self.ask_job_master(cx, job, ToJobMaster::Cancel, Asked::Cancel(job), timeout_ms);
         self.set_cancel(job, Cancel::Asked(ask));
     }
 

@@ -74,7 +74,8 @@ impl Dispatcher {
             submitter + job.waiters.len() + job.readers.len()
         };
         let waiting: usize = self.jobs.values().map(of_job).sum();
-        let waiting = (waiting + self.listings.len()) as u64;
+        let passed = self.asks.values().filter(|asked| matches!(asked, Asked::Passed(..))).count();
+        let waiting = (waiting + self.listings.len() + passed) as u64;
         assert_eq!(self.owed, waiting, "askers were forgotten");
         for listing in &self.listings {
             let first = listing.missing.first();

@@ -179,6 +179,7 @@ impl Job {
             failures: Vec::new(),
             waiting_for: Some(waiting_for.to_owned()),
             restarts: 0,
+            checkpoints: None,
         }
     }
 }

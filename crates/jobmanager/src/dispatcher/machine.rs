@@ -55,12 +55,14 @@ pub(super) enum Stage {
 }
 
 /// What a job master has been asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Asked {
     /// To end the job.
     Cancel(JobId),
     /// How everything stands.
     Details(JobId),
+    /// What somebody else wants to know of it, or wants it to do.
+    Passed(JobId, ReplyTo),
 }
 
 /// What was dropped, for metrics and tests.
@@ -147,6 +149,17 @@ impl Dispatcher {
             ToDispatcher::ListJobs => self.list_jobs(cx, to),
             ToDispatcher::RequestJobDetails { job } => self.request_job_details(cx, job, to),
             ToDispatcher::AwaitJobEnd { job } => self.await_job_end(cx, job, to),
+            ToDispatcher::TriggerSavepoint { job, trigger, directory, stop } => {
+                let message = ToJobMaster::TriggerSavepoint { trigger, directory, stop };
+                self.pass_on(cx, job, message, to);
+            }
+            ToDispatcher::TriggerCheckpoint { job, trigger, full } => {
+                let message = ToJobMaster::TriggerCheckpoint { trigger, full };
+                self.pass_on(cx, job, message, to);
+            }
+            ToDispatcher::RequestSnapshotProgress { job, trigger } => {
+                self.request_snapshot_progress(cx, job, trigger, to);
+            }
             ToDispatcher::Shutdown => {
                 reply(cx, to, Answer::Ack);
                 self.begin_shutdown(cx);
@@ -159,6 +172,7 @@ impl Dispatcher {
         match self.asks.remove(&ask) {
             Some(Asked::Cancel(job)) => self.on_cancel_answered(cx, ask, job, result),
             Some(Asked::Details(job)) => self.on_details_answered(cx, ask, job, result),
+            Some(Asked::Passed(job, to)) => self.on_passed_answered(cx, job, to, result),
             None => self.counters.stale += 1,
         }
     }
@@ -193,16 +207,13 @@ impl Dispatcher {
         &mut self,
         cx: &mut Cx<'_, Self>,
         job: JobId,
+        message: ToJobMaster,
         what: Asked,
         timeout_ms: u64,
     ) -> AskId {
         self.asks_made += 1;
         let ask = AskId(self.asks_made);
         self.asks.insert(ask, what);
-        let message = match what {
-            Asked::Cancel(_) => ToJobMaster::Cancel,
-            Asked::Details(_) => ToJobMaster::RequestDetails,
-        };
         cx.out.push(Effect::Ask {
             ask,
             to: Address { process: self.process.clone(), endpoint: EndpointName::JobMaster(job) },

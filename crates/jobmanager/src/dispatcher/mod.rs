@@ -13,7 +13,7 @@
 //! - `cancellation`: a wish that is never forgotten;
 //! - `ending`: from the last word of the job master to nothing left;
 //! - `ended_jobs`: what became of jobs;
-//! - `queries`: what people ask;
+//! - `queries`: what people ask; `snapshots`: savepoints and checkpoints on request;
 //! - `shutdown`: the end of the cluster;
 //! - `invariants`: what holds after every step.
 
@@ -26,6 +26,7 @@ mod job;
 pub mod machine;
 mod queries;
 mod shutdown;
+mod snapshots;
 mod submission;
 pub mod work;
 

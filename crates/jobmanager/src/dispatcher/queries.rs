@@ -7,7 +7,7 @@ use millstream_core::ids::JobId;
 use millstream_rpc::machine::{AskId, Cx, ReplyTo};
 use millstream_rpc::protocol::details::{ExecutionGraphDetails, JobSummary};
 use millstream_rpc::protocol::dispatcher::DispatcherAnswer;
-use millstream_rpc::protocol::job_master::JobMasterAnswer;
+use millstream_rpc::protocol::job_master::{JobMasterAnswer, ToJobMaster};
 use millstream_rpc::protocol::{Answer, AskError, Refusal};
 use std::collections::BTreeSet;
 
@@ -98,7 +98,13 @@ impl Dispatcher {
             return;
         }
         let timeout_ms = self.config.details_timeout_ms;
-        let ask = self.ask_job_master(cx, job, Asked::Details(job), timeout_ms);
+        let ask = self.ask_job_master(
+            cx,
+            job,
+            ToJobMaster::RequestDetails,
+            Asked::Details(job),
+            timeout_ms,
+        );
         if let Some(state) = self.jobs.get_mut(&job) {
             state.details_ask = Some(ask);
         }

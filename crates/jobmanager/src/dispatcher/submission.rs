@@ -236,6 +236,7 @@ impl Dispatcher {
         for to in state.submitter.into_iter().chain(waiters) {
             self.settle(cx, to, answer.clone());
         }
+        self.answer_passed(cx, job);
         self.on_listed(cx, job);
     }
 

@@ -50,6 +50,7 @@ fn details(job: JobId, status: JobStatus) -> Box<ExecutionGraphDetails> {
         failures: Vec::new(),
         waiting_for: None,
         restarts: 7,
+        checkpoints: None,
     })
 }
 

@@ -38,12 +38,13 @@ pub use validation::InvalidJobGraph;
 use failures::Failures;
 use millstream_core::ids::{ExecutionAttemptId, ExecutionGraphId, JobId, JobVertexId};
 use millstream_core::job_graph::{JobGraph, SourceSplit};
+use millstream_core::key_group::MaxParallelism;
 use millstream_core::status::ExecutionState;
 use millstream_core::time::Timestamp;
 use millstream_rpc::machine::ReplyTo;
 use regions::{RegionId, Regions};
 use splits::SplitAssigner;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use vertex::{Execution, ExecutionVertex, Place};
 
 /// One parallel instance of a job vertex.
@@ -75,6 +76,17 @@ pub struct ExecutionGraph {
     splits: Vec<SplitAssigner>,
     /// The last failures, newest first; grows by [`ExecutionGraph::record_failure`].
     failures: Failures,
+    /// What has changed since it was last asked for.
+    changes: Vec<(ExecutionVertexId, Change)>,
+}
+
+/// What has happened to the current attempt of a subtask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It is in this state now.
+    Entered(ExecutionState),
+    /// It made room for the next one.
+    Reset,
 }
 
 impl ExecutionGraph {
@@ -106,6 +118,7 @@ impl ExecutionGraph {
             regions: Regions::default(),
             splits: splits.map(|n| SplitAssigner::new(n as u32)).collect(),
             failures: Failures::default(),
+            changes: Vec::new(),
             graph,
         }
     }
@@ -193,13 +206,26 @@ impl ExecutionGraph {
     pub fn change(&mut self, id: ExecutionVertexId, next: ExecutionState, wall: Timestamp) {
         let attempt = self.attempt_id(id);
         self.current_mut(id).change(attempt, next, wall);
+        self.changes.push((id, Change::Entered(next)));
     }
 
-    /// A terminal attempt makes room for the next one; its splits go back to be read again.
+    /// Whether something has changed.
+    pub fn has_changes(&self) -> bool {
+        !self.changes.is_empty()
+    }
+
+    /// Takes what has changed, in order.
+    pub fn take_changes(&mut self) -> Vec<(ExecutionVertexId, Change)> {
+        std::mem::take(&mut self.changes)
+    }
+
+    /// A terminal attempt makes room for the next one; what it was given after the newest completed
+    /// checkpoint is given again.
     pub fn reset(&mut self, id: ExecutionVertexId, wall: Timestamp) {
         let attempt = self.attempt_id(id);
         self.splits[id.vertex].take_back(attempt);
         self.vertices[id.vertex][id.subtask as usize].reset(attempt, wall);
+        self.changes.push((id, Change::Reset));
     }
 
     /// The attempt gets its slot and goes there. `order` grows from deployment to deployment.
@@ -212,6 +238,31 @@ impl ExecutionGraph {
 
     pub(crate) fn current_mut(&mut self, id: ExecutionVertexId) -> &mut Execution {
         &mut self.vertices[id.vertex][id.subtask as usize].current
+    }
+
+    /// A checkpoint is complete that knows the first so many splits of each attempt.
+    pub fn keep_splits(&mut self, counts: &[(ExecutionAttemptId, u32)]) {
+        for (attempt, count) in counts {
+            if let Some(id) = self.find(*attempt) {
+                self.splits[id.vertex].keep(*attempt, *count);
+            }
+        }
+    }
+
+    /// The splits of a vertex that have been given to readers, when of those that each attempt was
+    /// given only the first so many count.
+    pub fn seen_splits(
+        &self,
+        vertex: usize,
+        counts: &[(ExecutionAttemptId, u32)],
+    ) -> BTreeSet<u32> {
+        self.splits[vertex].seen(counts)
+    }
+
+    /// The job goes on from a checkpoint that knows these splits, and with so many key groups.
+    pub fn go_on_from(&mut self, vertex: usize, seen: &BTreeSet<u32>, max: MaxParallelism) {
+        self.splits[vertex].settle(seen);
+        self.graph.vertices[vertex].max_parallelism = max;
     }
 
     /// Hands the next part of the vertex's input to the attempt. The same ask, delivered twice,

@@ -1,6 +1,7 @@
 //! What can be configured, where others are, and the timers.
 
 use crate::scheduler::pending::RestartId;
+use millstream_core::config::Configuration;
 use millstream_core::ids::{FencingToken, JobId, ResourceId};
 use millstream_rpc::heartbeat::HeartbeatConfig;
 use millstream_rpc::protocol::{Address, EndpointName};
@@ -8,7 +9,7 @@ use millstream_rpc::registration::RegistrationConfig;
 
 /// The cluster's part of a job master's configuration; the defaults are Flink's. The job's own part
 /// (restarts, failover) comes with its graph.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JobMasterConfig {
     /// `heartbeat.*`.
     pub heartbeat: HeartbeatConfig,
@@ -23,6 +24,8 @@ pub struct JobMasterConfig {
     pub slot_request_timeout_ms: u64,
     /// `slot.idle.timeout`: how long a slot that nobody needs is kept, in milliseconds.
     pub slot_idle_timeout_ms: u64,
+    /// The cluster's values of options that a job may set itself: `execution.checkpointing.*`.
+    pub defaults: Configuration,
 }
 
 impl Default for JobMasterConfig {
@@ -34,6 +37,7 @@ impl Default for JobMasterConfig {
             slot_request_max_interval_ms: 20,
             slot_request_timeout_ms: 300_000,
             slot_idle_timeout_ms: 50_000,
+            defaults: Configuration::default(),
         }
     }
 }
@@ -99,6 +103,8 @@ pub enum JobMasterTimer {
     SlotRequestTimeout,
     /// A slot that nobody needs may have been kept for long enough.
     SlotIdle,
+    /// A checkpoint is due, or takes too long.
+    Checkpoint,
     /// The backoff of this restart is over.
     Restart(RestartId),
 }

@@ -46,9 +46,11 @@ impl JobMaster {
         let Some(resource) = graph.execution(id).place().map(|place| place.resource.clone()) else {
             return;
         };
-        let Some(descriptor) = graph.descriptor(id) else {
+        let Some(mut descriptor) = graph.descriptor(id) else {
             return;
         };
+        descriptor.checkpointing = self.checkpoints.setup();
+        descriptor.restore = self.checkpoints.restore(id);
         let information = JobInformation { job: self.job, graph: graph.graph().clone() };
         let message = ToTaskExecutor::SubmitTask {
             descriptor: Box::new(descriptor),

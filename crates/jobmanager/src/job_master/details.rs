@@ -32,6 +32,7 @@ impl JobMaster {
             failures: graph.failures().cloned().collect(),
             waiting_for: if over { None } else { self.waiting_for(cx.now) },
             restarts: self.scheduler.restart_count(),
+            checkpoints: self.checkpoint_details(),
         }
     }
 

@@ -21,6 +21,13 @@ impl JobMaster {
         }
         self.life.enter(JobStatus::Created, cx.wall);
         self.connect_to_resource_manager(cx);
+        if !self.begin_recovery(cx) {
+            self.begin_running(cx);
+        }
+    }
+
+    /// Whatever the job goes on from is known: tasks may begin.
+    pub(super) fn begin_running(&mut self, cx: &mut Context<'_>) {
         self.scheduler.start(moment(cx));
         self.life.enter(JobStatus::Running, cx.wall);
     }
@@ -46,11 +53,13 @@ impl JobMaster {
     pub(super) fn settle(&mut self, cx: &mut Context<'_>) {
         loop {
             if !self.life.is_over() {
+                self.coordinate(cx);
                 self.carry_out(cx);
                 self.match_slots(cx);
             }
             let went_on = self.follow_life(cx);
-            let busy = self.scheduler.has_commands() && !self.life.is_over();
+            let waiting = self.scheduler.has_commands() || self.has_changes();
+            let busy = waiting && !self.life.is_over();
             if !went_on && !busy {
                 break;
             }
@@ -100,6 +109,7 @@ impl JobMaster {
         self.ends_told += 1;
         self.phase = Phase::Stopped;
         let job = self.job;
+        self.end_checkpoints(cx);
         let details = Box::new(self.details(cx));
         let ended = Message::Dispatcher(ToDispatcher::JobEnded { job, details });
         let dispatcher = &self.surroundings.dispatcher;

@@ -35,6 +35,7 @@ impl JobMaster {
             Phase::Running => {
                 self.scheduler.check();
                 self.pool.check();
+                self.checkpoints.check();
                 self.check_status();
                 self.check_slots();
                 self.check_workers();

@@ -19,16 +19,19 @@
 //! - `workers`: the connections to workers, heartbeats, losses;
 //! - `deployment`: sending tasks, cancelling them, telling them of their producers;
 //! - `tasks`: what workers say of tasks, splits, comparison of both sides;
+//! - `checkpoints`: carries out what the checkpoint coordinator decides; [`op`]: the work of others;
 //! - `asks`: asks that wait for their answer;
 //! - `details`: what people may see; `timers`; `invariants`: what holds after every step.
 
 mod asks;
+mod checkpoints;
 pub mod config;
 mod deployment;
 mod details;
 mod ending;
 mod invariants;
 pub mod life;
+pub mod op;
 mod resource_manager;
 pub mod slot_pool;
 mod slots;
@@ -40,13 +43,16 @@ mod workers;
 mod tests;
 
 pub use config::{JobMasterConfig, JobMasterTimer, Leader, Surroundings};
+pub use op::{JobMasterDone, JobMasterOp};
 
 use crate::execution_graph::ExecutionGraph;
 use crate::fence::Fence;
 use crate::scheduler::options::Options;
 use crate::scheduler::{Moment, Scheduler};
 use asks::Asks;
+use checkpoints::Checkpoints;
 use life::Life;
+use millstream_checkpoint::coordinator::Coordinator;
 use millstream_core::ids::{FencingToken, JobId};
 use millstream_core::job_graph::JobGraph;
 use millstream_core::status::JobStatus;
@@ -57,7 +63,6 @@ use millstream_rpc::protocol::{Address, Answer, Message, Refusal};
 use resource_manager::ResourceManagerLink;
 use slot_pool::SlotPool;
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use tasks::Compared;
 use workers::Workers;
 
@@ -90,6 +95,8 @@ pub struct JobMaster {
     workers: Workers,
     /// The connection to the resource manager and what was declared to it.
     link: ResourceManagerLink,
+    /// When checkpoints are taken, and what of the work for them is under way.
+    checkpoints: Checkpoints,
     /// Asks that have not been answered, and what for.
     asks: Asks,
     /// Timers that are set, and for when; kept by `timers`.
@@ -137,11 +144,14 @@ impl JobMaster {
     ) -> Self {
         let options = Options::parse(&graph.configuration);
         let built = ExecutionGraph::new(job, graph.clone());
-        let unfit = match (&built, &options) {
-            (Err(problem), _) => Some(problem.to_string()),
-            (_, Err(problem)) => Some(problem.to_string()),
-            (Ok(_), Ok(_)) => None,
+        let checkpoints = Checkpoints::new(&config.defaults, job, &graph);
+        let unfit = match (&built, &options, &checkpoints) {
+            (Err(problem), ..) => Some(problem.to_string()),
+            (_, Err(problem), _) => Some(problem.to_string()),
+            (.., Err(problem)) => Some(problem.clone()),
+            (Ok(_), Ok(_), Ok(_)) => None,
         };
+        let checkpoints = checkpoints.unwrap_or_default();
         let graph = built.unwrap_or_else(|_| ExecutionGraph::hollow(job, graph));
         let options = options.unwrap_or_else(|_| Options::defaults());
         Self {
@@ -157,6 +167,7 @@ impl JobMaster {
             unfit,
             phase: Phase::Created,
             pool: SlotPool::default(),
+            checkpoints,
             asks: Asks::default(),
             armed: BTreeMap::new(),
             compared: None,
@@ -189,6 +200,11 @@ impl JobMaster {
     /// The slots that the job has: for the simulator's own checks.
     pub fn slots(&self) -> &SlotPool {
         &self.pool
+    }
+
+    /// Who decides about checkpoints, if there are any: for the simulator's own checks.
+    pub fn coordinator(&self) -> Option<&Coordinator> {
+        self.checkpoints.coordinator()
     }
 
     /// Asks that have not been answered: for the simulator's own checks.
@@ -241,9 +257,25 @@ impl JobMaster {
                 let answer = self.on_request_split(vertex, attempt, to.as_ref());
                 reply(cx, to, answer);
             }
-            To::AcknowledgeCheckpoint { .. }
-            | To::DeclineCheckpoint { .. }
-            | To::EndOfData { .. } => self.counters.strangers += 1,
+            To::AcknowledgeCheckpoint { attempt, checkpoint, state, .. } => {
+                self.on_acknowledged(attempt, checkpoint, state);
+            }
+            To::DeclineCheckpoint { attempt, checkpoint, cause } => {
+                self.on_declined(attempt, checkpoint, cause);
+            }
+            To::EndOfData { attempt } => self.on_end_of_data(attempt),
+            To::TriggerSavepoint { trigger, directory, stop } => {
+                let answer = self.on_trigger_savepoint(cx, trigger, directory, stop);
+                reply(cx, to, answer);
+            }
+            To::TriggerCheckpoint { trigger, full } => {
+                let answer = self.on_trigger_checkpoint(cx, trigger, full);
+                reply(cx, to, answer);
+            }
+            To::RequestSnapshotProgress { trigger } => {
+                let answer = self.snapshot_progress(trigger);
+                reply(cx, to, answer);
+            }
             To::HeartbeatFromTaskExecutor { resource, executions, metrics } => {
                 self.on_worker_heartbeat(cx, resource, executions, metrics);
             }
@@ -279,7 +311,7 @@ impl JobMaster {
     fn on_input_out_of_phase(
         &mut self,
         cx: &mut Context<'_>,
-        input: Input<JobMasterTimer, Infallible>,
+        input: Input<JobMasterTimer, JobMasterDone>,
     ) {
         self.counters.strangers += 1;
         if let Input::Message { reply: to, .. } = input {
@@ -296,8 +328,8 @@ impl JobMaster {
 
 impl Machine for JobMaster {
     type Timer = JobMasterTimer;
-    type Op = Infallible;
-    type Done = Infallible;
+    type Op = JobMasterOp;
+    type Done = JobMasterDone;
 
     fn step(&mut self, cx: &mut Cx<'_, Self>, input: Input<Self::Timer, Self::Done>) {
         self.steps += 1;
@@ -318,7 +350,7 @@ impl Machine for JobMaster {
                 self.on_peer_lost(cx, &process, &reason);
             }
             (Phase::Running, Input::Stop) => self.suspend(cx),
-            (Phase::Running, Input::Done { result, .. }) => match result {},
+            (Phase::Running, Input::Done { op, result }) => self.on_done(cx, op, result),
         }
         self.settle(cx);
     }

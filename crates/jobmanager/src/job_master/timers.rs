@@ -25,6 +25,8 @@ impl JobMaster {
             JobMasterTimer::Declaration => {}
             JobMasterTimer::SlotRequestTimeout => self.on_slot_request_timeout(cx),
             JobMasterTimer::SlotIdle => self.return_idle_slots(cx),
+            // Coordinating is part of what follows every step.
+            JobMasterTimer::Checkpoint => {}
             JobMasterTimer::Restart(id) => {
                 let stale = self.scheduler.on_restart_timer(id, moment(cx));
                 self.counters.stale_timers += u64::from(stale);
@@ -50,6 +52,7 @@ impl JobMaster {
                 waiting_since.map(|since| since + config.slot_request_timeout_ms),
             ),
             (JobMasterTimer::SlotIdle, self.pool.next_idle(config.slot_idle_timeout_ms)),
+            (JobMasterTimer::Checkpoint, self.checkpoints.next_deadline()),
         ];
         let named = named.into_iter().filter_map(|(timer, at)| Some((timer, at?)));
         let restarts = self.scheduler.restarts().iter();

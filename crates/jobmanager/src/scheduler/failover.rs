@@ -110,6 +110,12 @@ impl Scheduler {
         self.advance_restarts(at);
     }
 
+    /// Something is wrong that concerns no single subtask: everything starts over.
+    pub fn fail_all(&mut self, failure: Failure, at: Moment, rng: &mut Rng) {
+        let lost = self.graph.ids().collect();
+        self.fail(&Casualties { failed: Vec::new(), lost }, failure, at, rng);
+    }
+
     fn judge(&mut self, failure: &Failure, at: Moment, rng: &mut Rng) -> Verdict {
         if failure.kind == TaskFailureKind::NonRecoverable {
             return Verdict::GiveUp("no other attempt can succeed".to_owned());

@@ -38,6 +38,14 @@ pub fn dispatcher(configuration: &Configuration) -> Result<DispatcherConfig, Con
     })
 }
 
+/// The cluster's values of what a job may say itself.
+fn checkpoint_defaults(configuration: &Configuration) -> Configuration {
+    const PREFIXES: [&str; 2] = ["execution.checkpointing.", "state."];
+    let ours = |key: &str| PREFIXES.iter().any(|prefix| key.starts_with(prefix));
+    let entries = configuration.0.iter().filter(|(key, _)| ours(key));
+    Configuration(entries.map(|(key, value)| (key.clone(), value.clone())).collect())
+}
+
 /// What a job master wants to know, besides its job.
 pub fn job_master(configuration: &Configuration) -> Result<JobMasterConfig, ConfigError> {
     Ok(JobMasterConfig {
@@ -45,6 +53,7 @@ pub fn job_master(configuration: &Configuration) -> Result<JobMasterConfig, Conf
         ask_timeout_ms: configuration.get(&catalog::ASK_TIMEOUT)?,
         slot_request_timeout_ms: configuration.get(&catalog::SLOT_REQUEST_TIMEOUT)?,
         slot_idle_timeout_ms: configuration.get(&catalog::SLOT_IDLE_TIMEOUT)?,
+        defaults: checkpoint_defaults(configuration),
         ..JobMasterConfig::default()
     })
 }

@@ -1,5 +1,6 @@
 //! The JobManager: dispatcher, resource manager and one job master per job, in one process.
 
+use super::checkpoint_work::CheckpointWork;
 use super::config::{self, ConfigError};
 use millstream_core::config::Configuration;
 use millstream_core::ids::{FencingToken, JobId, ResourceId};
@@ -167,7 +168,7 @@ impl DispatcherWork {
         let machine = JobMaster::new(config, surroundings, job, graph.clone(), submitted);
         let fatal = self.fatal.clone();
         let handle = spawn_endpoint(&self.rpc, EndpointName::JobMaster(job), machine, move |_| {
-            Box::new(NoWork { fatal })
+            Box::new(CheckpointWork::new(fatal))
         });
         self.masters.insert(job, handle);
         Ok(())

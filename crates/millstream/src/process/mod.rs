@@ -10,6 +10,7 @@
 //! - [`daemon`]: the processes of a standing cluster.
 
 pub mod artefacts;
+mod checkpoint_work;
 pub mod children;
 pub mod config;
 pub mod daemon;

@@ -158,6 +158,7 @@ fn job(
         failures: Vec::new(),
         waiting_for: None,
         restarts: 0,
+        checkpoints: None,
     }
 }
 

@@ -3,7 +3,11 @@
 use super::job_master::TaskMetrics;
 use super::resource::{ResourceProfile, SlotReport};
 use super::resource_manager::TaskExecutorRegistration;
-use millstream_core::ids::{AllocationId, ExecutionAttemptId, InstanceId, JobId, ResourceId};
+use millstream_checkpoint::coordinator::SnapshotProgress;
+use millstream_core::checkpoint::{CheckpointId, SnapshotKind};
+use millstream_core::ids::{
+    AllocationId, ExecutionAttemptId, InstanceId, JobId, ResourceId, TriggerId,
+};
 use millstream_core::job_graph::JobGraph;
 use millstream_core::status::{ExecutionState, JobStatus};
 use millstream_core::time::Timestamp;
@@ -74,6 +78,40 @@ pub struct ExecutionGraphDetails {
     pub waiting_for: Option<String>,
     /// How often tasks were restarted.
     pub restarts: u32,
+    /// Its checkpoints; nothing for a job that takes none.
+    pub checkpoints: Option<Box<CheckpointDetails>>,
+}
+
+/// The checkpoints of a job.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckpointDetails {
+    /// How many were completed, savepoints included.
+    pub completed: u64,
+    /// How many were given up.
+    pub failed: u64,
+    /// Those that are being taken.
+    pub pending: Vec<CheckpointId>,
+    /// Those that are kept, oldest first.
+    pub retained: Vec<CompletedDetails>,
+    /// What tasks would go on from after a failure.
+    pub base: Option<CheckpointId>,
+    /// What people asked for, and what has become of it.
+    pub requests: Vec<(TriggerId, SnapshotProgress)>,
+}
+
+/// A completed checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CompletedDetails {
+    /// Its number.
+    pub checkpoint: CheckpointId,
+    /// What it was taken for.
+    pub kind: SnapshotKind,
+    /// When it was triggered.
+    pub triggered: Timestamp,
+    /// Bytes that it refers to.
+    pub bytes: u64,
+    /// Its directory.
+    pub path: String,
 }
 
 /// How the subtasks of a vertex stand.

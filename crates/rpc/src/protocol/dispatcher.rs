@@ -1,7 +1,8 @@
 //! What is said to the dispatcher. Fenced: every message carries its token.
 
 use super::details::{ExecutionGraphDetails, JobSummary};
-use millstream_core::ids::JobId;
+use super::job_master::Drain;
+use millstream_core::ids::{JobId, TriggerId};
 use millstream_core::job_graph::JobGraph;
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +32,34 @@ pub enum ToDispatcher {
     AwaitJobEnd {
         /// Which.
         job: JobId,
+    },
+    /// Ask, passed on: see [`super::job_master::ToJobMaster::TriggerSavepoint`].
+    TriggerSavepoint {
+        /// Which job.
+        job: JobId,
+        /// What its result is asked for by.
+        trigger: TriggerId,
+        /// Below which directory.
+        directory: Option<String>,
+        /// End the job with it.
+        stop: Option<Drain>,
+    },
+    /// Ask, passed on: see [`super::job_master::ToJobMaster::TriggerCheckpoint`].
+    TriggerCheckpoint {
+        /// Which job.
+        job: JobId,
+        /// What its result is asked for by.
+        trigger: TriggerId,
+        /// It must refer to no file of an earlier one.
+        full: bool,
+    },
+    /// Ask, passed on; of a job that has ended the dispatcher knows it. Answer:
+    /// [`super::job_master::JobMasterAnswer::SnapshotProgress`].
+    RequestSnapshotProgress {
+        /// Which job.
+        job: JobId,
+        /// What was triggered.
+        trigger: TriggerId,
     },
     /// Ask: end the cluster.
     Shutdown,

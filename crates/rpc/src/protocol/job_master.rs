@@ -3,10 +3,11 @@
 use super::Address;
 use super::details::ExecutionGraphDetails;
 use super::resource::{ResourceRequirement, SlotOffer};
+use millstream_checkpoint::coordinator::SnapshotProgress;
 use millstream_checkpoint::handle::TaskState;
 use millstream_core::checkpoint::CheckpointId;
 use millstream_core::ids::{
-    AllocationId, ExecutionAttemptId, FencingToken, JobId, JobVertexId, ResourceId,
+    AllocationId, ExecutionAttemptId, FencingToken, JobId, JobVertexId, ResourceId, TriggerId,
 };
 use millstream_core::job_graph::SourceSplit;
 use millstream_core::status::ExecutionState;
@@ -116,9 +117,44 @@ pub enum ToJobMaster {
     },
     /// Ask, of the dispatcher: end the job. Acknowledged at once.
     Cancel,
+    /// Ask, of the dispatcher: take a savepoint, or end the job with one. Acknowledged at once; the
+    /// same trigger again is the same savepoint. Its result: [`ToJobMaster::RequestSnapshotProgress`].
+    TriggerSavepoint {
+        /// What its result is asked for by.
+        trigger: TriggerId,
+        /// It gets a directory of its own below this one; nothing: the configured one.
+        directory: Option<String>,
+        /// End the job with it: whether all input counts as ended before.
+        stop: Option<Drain>,
+    },
+    /// Ask, of the dispatcher: take a checkpoint now. Like [`ToJobMaster::TriggerSavepoint`].
+    TriggerCheckpoint {
+        /// What its result is asked for by.
+        trigger: TriggerId,
+        /// It must refer to no file of an earlier one.
+        full: bool,
+    },
+    /// Ask, of the dispatcher: what has become of a savepoint or checkpoint that was asked for.
+    RequestSnapshotProgress {
+        /// Which.
+        trigger: TriggerId,
+    },
     /// Ask, of the dispatcher: how everything stands.
     RequestDetails,
 }
+
+/// How a job ends with a savepoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Drain {
+    /// It stops where it is, and is meant to go on from there.
+    No,
+    /// All input counts as ended: windows and timers fire, and it is not meant to go on.
+    Yes,
+}
+
+/// What a task executor gives as the cause when it declines a checkpoint for a task that has ended or
+/// is ending: no failure of the checkpoint.
+pub const NOT_RUNNING: &str = "the task does not run";
 
 /// A change of an attempt's state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -213,4 +249,6 @@ pub enum JobMasterAnswer {
     NextSplit(Option<SourceSplit>),
     /// How everything stands.
     Details(Box<ExecutionGraphDetails>),
+    /// What has become of a savepoint or checkpoint.
+    SnapshotProgress(SnapshotProgress),
 }

@@ -247,7 +247,8 @@ impl JobManager {
         let resource = self.resource.clone();
         let mut surroundings = Surroundings::in_process(process, resource, job, self.config.token);
         surroundings.token = token;
-        let machine = JobMaster::new(self.config.job_master, surroundings, job, graph, submitted);
+        let machine =
+            JobMaster::new(self.config.job_master.clone(), surroundings, job, graph, submitted);
         self.last_host += 1;
         let mut master = Host::new(self.last_host, machine, self.seed);
         master.step(env, Input::Start);

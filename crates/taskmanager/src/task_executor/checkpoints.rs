@@ -6,7 +6,7 @@ use super::{Context, TaskExecutor};
 use millstream_core::checkpoint::{Barrier, CheckpointId};
 use millstream_core::ids::{ExecutionAttemptId, FencingToken, JobId};
 use millstream_rpc::protocol::job_link::{FromJobProcess, ToJobProcess};
-use millstream_rpc::protocol::job_master::ToJobMaster;
+use millstream_rpc::protocol::job_master::{NOT_RUNNING, ToJobMaster};
 use millstream_rpc::protocol::{Answer, Refusal};
 
 impl TaskExecutor {
@@ -26,7 +26,7 @@ impl TaskExecutor {
         if runs {
             self.say_to_task(cx, id, attempt, ToJobProcess::TriggerCheckpoint { attempt, barrier });
         } else {
-            let (checkpoint, cause) = (barrier.checkpoint, "the task does not run".to_owned());
+            let (checkpoint, cause) = (barrier.checkpoint, NOT_RUNNING.to_owned());
             let decline = ToJobMaster::DeclineCheckpoint { attempt, checkpoint, cause };
             self.tell_job_master(cx, id, decline);
         }

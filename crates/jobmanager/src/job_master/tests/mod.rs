@@ -3,6 +3,7 @@
 //! [`Rig`] drives one job master. What it does comes out as short lines; the rig plays resource
 //! manager, workers, dispatcher and shell as far as a test lets it.
 
+mod checkpoints;
 mod ending;
 mod failures;
 #[cfg(feature = "mutants")]
@@ -12,7 +13,7 @@ mod start;
 mod tasks;
 mod weather;
 
-use super::{JobMaster, JobMasterConfig, JobMasterTimer, Surroundings};
+use super::{JobMaster, JobMasterConfig, JobMasterDone, JobMasterOp, JobMasterTimer, Surroundings};
 use crate::execution_graph::testing::graph_of;
 use crate::test_driver::{Driver, TOKEN};
 use millstream_core::ids::{
@@ -20,7 +21,7 @@ use millstream_core::ids::{
 };
 use millstream_core::status::{ExecutionState, JobStatus};
 use millstream_core::time::Mono;
-use millstream_rpc::machine::{AskId, Effect, Input, ReplyTo};
+use millstream_rpc::machine::{AskId, Effect, Input, OpId, ReplyTo};
 use millstream_rpc::protocol::details::ExecutionGraphDetails;
 use millstream_rpc::protocol::dispatcher::ToDispatcher;
 use millstream_rpc::protocol::job_master::{
@@ -31,7 +32,6 @@ use millstream_rpc::protocol::resource_manager::{ResourceManagerAnswer, ToResour
 use millstream_rpc::protocol::task_executor::ToTaskExecutor;
 use millstream_rpc::protocol::{Address, Answer, AskError, EndpointName, Message, Refusal};
 use std::collections::{BTreeMap, BTreeSet};
-use std::convert::Infallible;
 
 /// The job of these tests.
 pub(super) const JOB: JobId = JobId(0xA);
@@ -53,6 +53,8 @@ pub(super) struct Rig {
     pub(super) ended: Option<Box<ExecutionGraphDetails>>,
     /// Answers each ask as a healthy cluster would.
     pub(super) healthy: bool,
+    /// Work that nobody has done.
+    pub(super) ops: Vec<(OpId, JobMasterOp)>,
     names: BTreeMap<u128, String>,
     correlation: u64,
 }
@@ -87,6 +89,7 @@ impl Rig {
             timers: BTreeMap::new(),
             ended: None,
             healthy: false,
+            ops: Vec::new(),
             names,
             correlation: 0,
         }
@@ -105,7 +108,7 @@ impl Rig {
         rig
     }
 
-    pub(super) fn give(&mut self, input: Input<JobMasterTimer, Infallible>) {
+    pub(super) fn give(&mut self, input: Input<JobMasterTimer, JobMasterDone>) {
         for effect in self.driver.give(input) {
             self.take(effect);
         }
@@ -115,7 +118,7 @@ impl Rig {
         }
     }
 
-    fn take(&mut self, effect: Effect<JobMasterTimer, Infallible>) {
+    fn take(&mut self, effect: Effect<JobMasterTimer, JobMasterOp>) {
         match effect {
             Effect::Tell { to, message, .. } => {
                 let line = format!("tell {}: {}", self.peer(&to), self.text(&message));
@@ -137,7 +140,8 @@ impl Rig {
                 self.timers.remove(&timer);
             }
             Effect::Stopped => self.log.push("stopped".to_owned()),
-            Effect::Op { .. } | Effect::Fatal(_) => panic!("{effect:?}"),
+            Effect::Op { op, what } => self.ops.push((op, what)),
+            Effect::Fatal(_) => panic!("{effect:?}"),
         }
     }
 
@@ -348,6 +352,11 @@ impl Rig {
         std::mem::take(&mut self.log)
     }
 
+    /// What happened, as one text.
+    pub(super) fn text_log(&mut self) -> String {
+        self.log().join("\n")
+    }
+
     #[track_caller]
     pub(super) fn expect(&mut self, lines: &[&str]) {
         assert_eq!(self.log(), lines);
@@ -407,6 +416,7 @@ fn reply_text(answer: &Answer) -> String {
             JobMasterAnswer::NextSplit(None) => "no split".to_owned(),
             JobMasterAnswer::NextSplit(Some(split)) => format!("split {:?}", split.0),
             JobMasterAnswer::Details(_) => "details".to_owned(),
+            JobMasterAnswer::SnapshotProgress(progress) => format!("{progress:?}"),
         },
         other => format!("{other:?}"),
     }

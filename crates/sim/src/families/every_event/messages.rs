@@ -2,14 +2,17 @@
 
 use super::pool::{MASTER_PROCESS, Pool};
 use crate::families::jobs::{JobShape, draw_graph};
-use millstream_core::ids::{JobId, ResourceId};
+use millstream_checkpoint::handle::TaskState;
+use millstream_core::checkpoint::CheckpointId;
+use millstream_core::ids::{JobId, ResourceId, TriggerId};
 use millstream_core::job_graph::SourceSplit;
 use millstream_core::status::{ExecutionState, JobStatus};
 use millstream_rpc::protocol::details::{ExecutionGraphDetails, JobSummary};
 use millstream_rpc::protocol::dispatcher::{DispatcherAnswer, ToDispatcher};
 use millstream_rpc::protocol::job_link::{FromJobProcess, JobInformation};
 use millstream_rpc::protocol::job_master::{
-    JobMasterAnswer, TaskExecutionState, TaskFailure, TaskFailureKind, TaskMetrics, ToJobMaster,
+    Drain, JobMasterAnswer, SnapshotMetrics, TaskExecutionState, TaskFailure, TaskFailureKind,
+    TaskMetrics, ToJobMaster,
 };
 use millstream_rpc::protocol::resource::{
     ResourceProfile, ResourceRequirement, SlotId, SlotOffer, SlotReport, SlotStatus,
@@ -143,7 +146,7 @@ impl Messages for Pool {
     fn to_job_master(&mut self) -> ToJobMaster {
         let resource = self.resource();
         let cause = "a cause".to_owned();
-        match self.rng.below(24) {
+        match self.rng.below(29) {
             0..=2 => ToJobMaster::RegisterTaskExecutor {
                 job: self.job(),
                 address: self.worker_address(&resource),
@@ -172,6 +175,7 @@ impl Messages for Pool {
             20 => ToJobMaster::NotifyNotEnoughResources { acquired: requirements(self) },
             21 => ToJobMaster::DisconnectTaskExecutor { resource, cause },
             22 if self.rng.below(6) == 0 => ToJobMaster::Cancel,
+            23..=27 => checkpoint_message(self),
             22 => ToJobMaster::DisconnectResourceManager { token: self.token(), cause },
             _ => ToJobMaster::RequestDetails,
         }
@@ -314,6 +318,7 @@ fn details(pool: &mut Pool, job: JobId) -> ExecutionGraphDetails {
         failures: Vec::new(),
         waiting_for: None,
         restarts: 0,
+        checkpoints: None,
     }
 }
 
@@ -374,5 +379,31 @@ fn fitting_answer(pool: &mut Pool, ask: Option<&Message>) -> Answer {
             Answer::JobMaster(JobMasterAnswer::Details(Box::new(details(pool, job))))
         }
         _ => Answer::Ack,
+    }
+}
+
+/// Something about checkpoints, which may or may not exist.
+fn checkpoint_message(pool: &mut Pool) -> ToJobMaster {
+    let attempt = pool.attempt();
+    let checkpoint = CheckpointId(1 + pool.rng.below(4));
+    let trigger = TriggerId(u128::from(pool.rng.below(4)));
+    let directory = (pool.rng.below(2) == 0).then(|| "/savepoints".to_owned());
+    match pool.rng.below(7) {
+        0..=2 => {
+            let finished = pool.rng.below(4) == 0;
+            let state = TaskState { finished, ..TaskState::default() };
+            let (state, metrics) = (Box::new(state), SnapshotMetrics::default());
+            ToJobMaster::AcknowledgeCheckpoint { attempt, checkpoint, state, metrics }
+        }
+        3 => {
+            let cause = "a cause".to_owned();
+            ToJobMaster::DeclineCheckpoint { attempt, checkpoint, cause }
+        }
+        4 => ToJobMaster::EndOfData { attempt },
+        5 => {
+            let stop = (pool.rng.below(3) == 0).then_some(Drain::No);
+            ToJobMaster::TriggerSavepoint { trigger, directory, stop }
+        }
+        _ => ToJobMaster::RequestSnapshotProgress { trigger },
     }
 }

@@ -19,7 +19,9 @@ use millstream_core::ids::{FencingToken, ResourceId};
 use millstream_jobmanager::dispatcher::{
     Dispatcher, DispatcherConfig, DispatcherDone, DispatcherOp,
 };
-use millstream_jobmanager::job_master::{JobMaster, JobMasterConfig, Surroundings};
+use millstream_jobmanager::job_master::{
+    JobMaster, JobMasterConfig, JobMasterDone, JobMasterOp, Surroundings,
+};
 use millstream_jobmanager::resource_manager::{ResourceManager, ResourceManagerConfig};
 use millstream_rpc::machine::OpId;
 use millstream_rpc::protocol::{Address, EndpointName, Message};
@@ -197,18 +199,35 @@ impl Subject for JobMasterSubject {
         let resource = ResourceId("jm-1".to_owned());
         let surroundings = Surroundings::in_process(MASTER_PROCESS, resource, job, TOKEN);
         let graph = pool.graph.clone();
-        JobMaster::new(JobMasterConfig::default(), surroundings, job, graph, 0)
+        let mut config = JobMasterConfig::default();
+        if pool.rng.below(2) == 0 {
+            config.defaults.set("execution.checkpointing.dir", "/checkpoints");
+        }
+        JobMaster::new(config, surroundings, job, graph, 0)
     }
 
     fn message(&self, pool: &mut Pool) -> Message {
         Message::JobMaster(pool.to_job_master())
     }
 
-    fn done(&self, _: &mut Pool, _: Option<(OpId, Infallible)>) -> Option<(OpId, Infallible)> {
-        None
+    fn done(
+        &self,
+        pool: &mut Pool,
+        op: Option<(OpId, JobMasterOp)>,
+    ) -> Option<(OpId, JobMasterDone)> {
+        let id = op.map_or(OpId(pool.rng.below(20)), |(id, _)| id);
+        let reason = "the store is ill".to_owned();
+        let result = match pool.rng.below(6) {
+            0 => JobMasterDone::Failed { reason },
+            1 => JobMasterDone::Unknown { reason },
+            2 => JobMasterDone::Missing,
+            3 => JobMasterDone::Read { bytes: vec![7; 40] },
+            _ => JobMasterDone::Done,
+        };
+        Some((id, result))
     }
 
-    fn learn(&self, _: &mut Pool, _: &Infallible) {}
+    fn learn(&self, _: &mut Pool, _: &JobMasterOp) {}
 }
 
 /// The token that a message to the machine carries: mostly the right one.

@@ -1,0 +1,489 @@
+//! Carries out what the checkpoint [`Coordinator`] decides, and tells it what happens.
+//!
+//! Who decides is the coordinator: here its effects become messages and work, and the changes of
+//! attempts, the words of tasks and the ends of work become its events. A job that goes on from a
+//! savepoint reads it here, before anything is scheduled.
+
+use super::{Context, JobMaster, JobMasterDone, JobMasterOp, moment, tell};
+use crate::execution_graph::{Change, ExecutionVertexId};
+use crate::scheduler::Failure;
+use millstream_checkpoint::config::{CheckpointConfig, RecoveryConfig};
+use millstream_checkpoint::coordinator::{
+    Coordinator, Declined, Effect as Decided, Ending, ReadBack, SnapshotRequest, Subtask, View,
+    Written,
+};
+use millstream_checkpoint::handle::{TaskRestore, TaskState};
+use millstream_checkpoint::metadata::{self, METADATA_FILE};
+use millstream_core::checkpoint::{CheckpointId, SnapshotKind};
+use millstream_core::config::Configuration;
+use millstream_core::ids::{ExecutionAttemptId, JobId, TriggerId};
+use millstream_core::job_graph::{JobGraph, RuntimeMode};
+use millstream_core::status::{ExecutionState, JobStatus};
+use millstream_core::time::Mono;
+use millstream_rpc::machine::{Effect, OpId};
+use millstream_rpc::protocol::deployment::CheckpointSetup;
+use millstream_rpc::protocol::details::{CheckpointDetails, CompletedDetails};
+use millstream_rpc::protocol::job_master::{Drain, JobMasterAnswer, NOT_RUNNING};
+use millstream_rpc::protocol::task_executor::ToTaskExecutor;
+use millstream_rpc::protocol::{Answer, Message, Refusal};
+use std::collections::BTreeMap;
+
+/// How often work is tried whose repetition does no harm.
+const TRIES_MAX: u32 = 3;
+
+/// The checkpoints of the job.
+#[derive(Debug, Default)]
+pub(super) struct Checkpoints {
+    /// Decides; nothing for a job that neither takes checkpoints nor goes on from one.
+    coordinator: Option<Coordinator>,
+    /// What the job goes on from; taken when that is known.
+    recovery: Option<RecoveryConfig>,
+    /// Work that is under way.
+    works: BTreeMap<OpId, Work>,
+    /// Counts works: each gets an id of its own.
+    works_made: u64,
+}
+
+/// What a work is for.
+#[derive(Clone, Debug)]
+enum Work {
+    Write(CheckpointId),
+    ReadBack(CheckpointId),
+    /// What is to be deleted; how often that was tried.
+    Delete(Vec<String>, u32),
+    /// The metadata that the job goes on from; how often that was tried.
+    Recover(RecoveryConfig, u32),
+}
+
+impl Checkpoints {
+    /// Reads what the job and the cluster say of checkpoints; an error in words.
+    pub(super) fn new(
+        defaults: &Configuration,
+        job: JobId,
+        graph: &JobGraph,
+    ) -> Result<Self, String> {
+        let mut configuration = defaults.clone();
+        configuration.0.extend(graph.configuration.clone());
+        let mut config = CheckpointConfig::read(&configuration).map_err(|e| e.to_string())?;
+        // What a job goes on from is its own affair: a cluster's default would start all from one.
+        let own = Configuration(graph.configuration.clone());
+        let recovery = RecoveryConfig::read(&own).map_err(|error| error.to_string())?;
+        if graph.mode == RuntimeMode::Batch && recovery.is_some() {
+            return Err("a job in BATCH mode has no checkpoints and cannot go on from one: unset \
+                        execution.state-recovery.path, or run it in STREAMING mode"
+                .to_owned());
+        }
+        config.enabled &= graph.mode == RuntimeMode::Streaming && config.directory.is_some();
+        let directory = config.directory.clone().unwrap_or_default();
+        let wanted = config.enabled || recovery.is_some();
+        let coordinator = wanted.then(|| Coordinator::new(config, job, &directory, graph));
+        Ok(Self { coordinator, recovery, works: BTreeMap::new(), works_made: 0 })
+    }
+
+    pub(super) fn coordinator(&self) -> Option<&Coordinator> {
+        self.coordinator.as_ref()
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Mono> {
+        self.coordinator.as_ref()?.next_deadline()
+    }
+
+    /// How tasks take part.
+    pub(super) fn setup(&self) -> Option<CheckpointSetup> {
+        let coordinator = self.coordinator.as_ref().filter(|c| c.config().enabled)?;
+        Some(CheckpointSetup {
+            directory: coordinator.directory().to_owned(),
+            inline_bytes_max: coordinator.config().inline_bytes_max,
+        })
+    }
+
+    /// What a task begins with.
+    pub(super) fn restore(&self, id: ExecutionVertexId) -> Option<Box<TaskRestore>> {
+        self.coordinator.as_ref()?.restore(subtask(id))
+    }
+
+    fn begin(&mut self, cx: &mut Context<'_>, work: Work, what: JobMasterOp) {
+        self.works_made += 1;
+        let op = OpId(self.works_made);
+        self.works.insert(op, work);
+        cx.out.push(Effect::Op { op, what });
+    }
+
+    pub(super) fn check(&self) {
+        if let Some(coordinator) = &self.coordinator {
+            coordinator.check();
+            assert!(!coordinator.has_effects(), "the checkpoint coordinator was not obeyed");
+        }
+    }
+}
+
+impl JobMaster {
+    /// Begins to read what the job goes on from, if it goes on from something.
+    pub(super) fn begin_recovery(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(recovery) = self.checkpoints.recovery.take() else { return false };
+        self.recover(cx, recovery, 1);
+        true
+    }
+
+    fn recover(&mut self, cx: &mut Context<'_>, mut recovery: RecoveryConfig, tries: u32) {
+        // People name the directory or the file in it.
+        if let Some(directory) = recovery.path.strip_suffix(&format!("/{METADATA_FILE}")) {
+            recovery.path = directory.to_owned();
+        }
+        let directory = recovery.path.clone();
+        let what = JobMasterOp::ReadMetadata { directory };
+        self.checkpoints.begin(cx, Work::Recover(recovery, tries), what);
+    }
+
+    fn on_recovery_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        recovery: RecoveryConfig,
+        tries: u32,
+        result: JobMasterDone,
+    ) {
+        if self.scheduler.is_stopping() {
+            return;
+        }
+        let file = format!("{}/{METADATA_FILE}", recovery.path);
+        let begun = match result {
+            JobMasterDone::Read { bytes } => self.go_on_from(&recovery, &bytes, &file),
+            JobMasterDone::Missing => Err(format!(
+                "`{file}` does not exist: name the directory of a checkpoint (chk-7) or savepoint"
+            )),
+            JobMasterDone::Unknown { .. } if tries < TRIES_MAX => {
+                return self.recover(cx, recovery, tries + 1);
+            }
+            JobMasterDone::Failed { reason } | JobMasterDone::Unknown { reason } => {
+                Err(format!("`{file}` could not be read: {reason}"))
+            }
+            JobMasterDone::Done => Err(format!("`{file}` was not read")),
+        };
+        match begun {
+            Ok(()) => self.begin_running(cx),
+            Err(problem) => {
+                let failure = Failure::of_cluster(problem);
+                let reason = "what execution.state-recovery.path names cannot be restored";
+                self.scheduler.fail_job(failure, reason, moment(cx));
+            }
+        }
+    }
+
+    /// The job goes on from this metadata; a problem in words.
+    fn go_on_from(
+        &mut self,
+        recovery: &RecoveryConfig,
+        bytes: &[u8],
+        file: &str,
+    ) -> Result<(), String> {
+        let metadata = metadata::decode(bytes, file).map_err(|error| error.to_string())?;
+        let graph = self.scheduler.graph().graph().clone();
+        let Some(coordinator) = &mut self.checkpoints.coordinator else {
+            return Err("the job takes no checkpoints".to_owned());
+        };
+        let RecoveryConfig { path, ignore_unclaimed, claim } = recovery;
+        coordinator
+            .begin_from(metadata, path, *claim, *ignore_unclaimed, &graph)
+            .map_err(|error| error.to_string())?;
+        let Some(dealt) = coordinator.reassignment() else { return Ok(()) };
+        for (index, vertex) in graph.vertices.iter().enumerate() {
+            let (seen, max) = (dealt.seen_splits(vertex), dealt.max_parallelism(index));
+            self.scheduler.graph_mut().go_on_from(index, &seen, max);
+        }
+        for id in self.scheduler.graph().ids() {
+            coordinator.on_reset(subtask(id), &graph);
+        }
+        Ok(())
+    }
+
+    /// Whether attempts have changed that the coordinator has not been told of.
+    pub(super) fn has_changes(&self) -> bool {
+        self.scheduler.graph().has_changes()
+    }
+
+    /// Tells the coordinator what has changed, and carries out what it decides.
+    pub(super) fn coordinate(&mut self, cx: &mut Context<'_>) {
+        let changes = self.scheduler.graph_mut().take_changes();
+        let Some(coordinator) = &mut self.checkpoints.coordinator else { return };
+        let graph = self.scheduler.graph();
+        for (id, change) in changes {
+            tell_change(coordinator, graph, id, change);
+        }
+        if self.scheduler.is_stopping() {
+            coordinator.close("the job is ending");
+        }
+        self.with_coordinator(cx, |coordinator, view| coordinator.settle(view));
+    }
+
+    /// Lets the coordinator decide, and carries out what it does.
+    fn with_coordinator(
+        &mut self,
+        cx: &mut Context<'_>,
+        decide: impl FnOnce(&mut Coordinator, &View<'_>),
+    ) {
+        let graph = self.scheduler.graph();
+        let seen =
+            |vertex: usize, counts: &[(ExecutionAttemptId, u32)]| graph.seen_splits(vertex, counts);
+        let view = View { now: cx.now, wall: cx.wall, graph: graph.graph(), seen_splits: &seen };
+        let Some(coordinator) = &mut self.checkpoints.coordinator else { return };
+        decide(coordinator, &view);
+        for effect in coordinator.take_effects() {
+            self.carry_out_decision(cx, effect);
+        }
+    }
+
+    fn carry_out_decision(&mut self, cx: &mut Context<'_>, effect: Decided) {
+        let job_master = self.fence.token();
+        match effect {
+            Decided::Trigger { attempt, barrier } => {
+                let message = ToTaskExecutor::TriggerCheckpoint { attempt, barrier, job_master };
+                self.tell_task(cx, attempt, message);
+            }
+            Decided::NotifyCompleted { attempt, checkpoint } => {
+                let message =
+                    ToTaskExecutor::NotifyCheckpointCompleted { attempt, checkpoint, job_master };
+                self.tell_task(cx, attempt, message);
+            }
+            Decided::NotifyAborted { attempt, checkpoint } => {
+                let message =
+                    ToTaskExecutor::NotifyCheckpointAborted { attempt, checkpoint, job_master };
+                self.tell_task(cx, attempt, message);
+            }
+            Decided::Write(write) => {
+                let work = Work::Write(write.checkpoint);
+                let (directory, copies, bytes) = (write.directory, write.copies, write.bytes);
+                let what = JobMasterOp::WriteMetadata { directory, copies, bytes };
+                self.checkpoints.begin(cx, work, what);
+            }
+            Decided::ReadBack { checkpoint, directory } => {
+                let what = JobMasterOp::ReadMetadata { directory };
+                self.checkpoints.begin(cx, Work::ReadBack(checkpoint), what);
+            }
+            Decided::Delete(paths) => self.delete(cx, paths, 1),
+            Decided::Completed { splits, .. } => {
+                self.scheduler.graph_mut().keep_splits(&splits);
+                self.scheduler.on_checkpoint_completed();
+            }
+            Decided::Fail(cause) => {
+                let failure = Failure::of_cluster(cause);
+                self.scheduler.fail_all(failure, moment(cx), cx.rng);
+            }
+        }
+    }
+
+    fn tell_task(
+        &self,
+        cx: &mut Context<'_>,
+        attempt: ExecutionAttemptId,
+        message: ToTaskExecutor,
+    ) {
+        let graph = self.scheduler.graph();
+        let place = graph.find(attempt).and_then(|id| graph.execution(id).place());
+        if let Some(worker) = place.and_then(|place| self.workers.get(&place.resource)) {
+            tell(cx, &worker.address, None, Message::TaskExecutor(message));
+        }
+    }
+
+    fn delete(&mut self, cx: &mut Context<'_>, paths: Vec<String>, tries: u32) {
+        let what = JobMasterOp::Delete { paths: paths.clone() };
+        self.checkpoints.begin(cx, Work::Delete(paths, tries), what);
+    }
+
+    /// A work is done.
+    pub(super) fn on_done(&mut self, cx: &mut Context<'_>, op: OpId, result: JobMasterDone) {
+        match self.checkpoints.works.remove(&op) {
+            None => self.counters.stale_answers += 1,
+            Some(Work::Recover(recovery, tries)) => {
+                self.on_recovery_read(cx, recovery, tries, result);
+            }
+            Some(Work::Write(checkpoint)) => {
+                let written = match result {
+                    JobMasterDone::Done => Written::Done,
+                    JobMasterDone::Failed { reason } => Written::Failed { reason },
+                    JobMasterDone::Unknown { reason } => Written::Unknown { reason },
+                    JobMasterDone::Read { .. } | JobMasterDone::Missing => {
+                        Written::Unknown { reason: "its end was not told".to_owned() }
+                    }
+                };
+                self.with_coordinator(cx, |c, view| c.on_written(checkpoint, written, view));
+            }
+            Some(Work::ReadBack(checkpoint)) => {
+                let found = match result {
+                    JobMasterDone::Read { bytes } => ReadBack::Found(bytes),
+                    JobMasterDone::Missing => ReadBack::Missing,
+                    JobMasterDone::Failed { reason } | JobMasterDone::Unknown { reason } => {
+                        ReadBack::Failed { reason }
+                    }
+                    JobMasterDone::Done => {
+                        ReadBack::Failed { reason: "its end was not told".to_owned() }
+                    }
+                };
+                self.with_coordinator(cx, |c, view| c.on_read_back(checkpoint, found, view));
+            }
+            Some(Work::Delete(paths, tries)) => {
+                // What is left behind takes room and does no harm.
+                if result != JobMasterDone::Done && tries < TRIES_MAX {
+                    self.delete(cx, paths, tries + 1);
+                }
+            }
+        }
+    }
+
+    /// A task's part of a checkpoint is durable.
+    pub(super) fn on_acknowledged(
+        &mut self,
+        attempt: ExecutionAttemptId,
+        checkpoint: CheckpointId,
+        state: Box<TaskState>,
+    ) {
+        let id = self.scheduler.graph().subtask_of(attempt);
+        match (id, &mut self.checkpoints.coordinator) {
+            (Some(id), Some(c)) => c.on_acknowledged(subtask(id), attempt, checkpoint, state),
+            _ => self.counters.strangers += 1,
+        }
+    }
+
+    /// A task takes no part in a checkpoint.
+    pub(super) fn on_declined(
+        &mut self,
+        attempt: ExecutionAttemptId,
+        checkpoint: CheckpointId,
+        cause: String,
+    ) {
+        let why = match cause == NOT_RUNNING {
+            true => Declined::NotRunning,
+            false => Declined::Failed(cause),
+        };
+        let id = self.scheduler.graph().subtask_of(attempt);
+        match (id, &mut self.checkpoints.coordinator) {
+            (Some(id), Some(c)) => c.on_declined(subtask(id), attempt, checkpoint, why),
+            _ => self.counters.strangers += 1,
+        }
+    }
+
+    /// A task has processed all its records.
+    pub(super) fn on_end_of_data(&mut self, attempt: ExecutionAttemptId) {
+        let id = self.scheduler.graph().find(attempt);
+        match (id, &mut self.checkpoints.coordinator) {
+            (Some(id), Some(c)) => c.on_end_of_data(subtask(id), attempt),
+            _ => self.counters.strangers += 1,
+        }
+    }
+
+    pub(super) fn on_trigger_savepoint(
+        &mut self,
+        cx: &mut Context<'_>,
+        id: TriggerId,
+        directory: Option<String>,
+        stop: Option<Drain>,
+    ) -> Answer {
+        let kind = match stop {
+            None => SnapshotKind::Savepoint,
+            Some(Drain::No) => SnapshotKind::Suspend,
+            Some(Drain::Yes) => SnapshotKind::Drain,
+        };
+        self.request_snapshot(cx, SnapshotRequest { id, kind, directory })
+    }
+
+    pub(super) fn on_trigger_checkpoint(
+        &mut self,
+        cx: &mut Context<'_>,
+        id: TriggerId,
+        full: bool,
+    ) -> Answer {
+        let kind = if full { SnapshotKind::FullCheckpoint } else { SnapshotKind::Checkpoint };
+        self.request_snapshot(cx, SnapshotRequest { id, kind, directory: None })
+    }
+
+    fn request_snapshot(&mut self, cx: &mut Context<'_>, request: SnapshotRequest) -> Answer {
+        let Some(coordinator) = &mut self.checkpoints.coordinator else {
+            let mode = self.scheduler.graph().graph().mode;
+            let why = match mode {
+                RuntimeMode::Batch => "the job runs in BATCH mode, which has no checkpoints",
+                RuntimeMode::Streaming => {
+                    "the job takes no checkpoints: set execution.checkpointing.dir, and neither \
+                     set execution.checkpointing.interval to 0 nor \
+                     execution.checkpointing.enabled to false"
+                }
+            };
+            return Answer::Refused(Refusal::Invalid(why.to_owned()));
+        };
+        match coordinator.request(request, cx.now) {
+            Ok(()) => Answer::Ack,
+            Err(why) => Answer::Refused(Refusal::Invalid(why)),
+        }
+    }
+
+    pub(super) fn snapshot_progress(&self, trigger: TriggerId) -> Answer {
+        let coordinator = self.checkpoints.coordinator.as_ref();
+        match coordinator.and_then(|coordinator| coordinator.progress(trigger)) {
+            Some(progress) => {
+                Answer::JobMaster(JobMasterAnswer::SnapshotProgress(progress.clone()))
+            }
+            None => Answer::Refused(Refusal::Unknown(format!("trigger {trigger}"))),
+        }
+    }
+
+    /// The job has ended: checkpoints that nobody wants any more are deleted.
+    pub(super) fn end_checkpoints(&mut self, cx: &mut Context<'_>) {
+        let ending = match self.life.status() {
+            JobStatus::Finished => Ending::Finished,
+            JobStatus::Canceled => Ending::Canceled,
+            JobStatus::Failed => Ending::Failed,
+            _ => Ending::Suspended,
+        };
+        let Some(coordinator) = &mut self.checkpoints.coordinator else { return };
+        coordinator.end(ending);
+        for effect in coordinator.take_effects() {
+            // No task is left to be told anything.
+            if let Decided::Delete(paths) = effect {
+                self.delete(cx, paths, 1);
+            }
+        }
+    }
+
+    /// What people may see of the checkpoints.
+    pub(super) fn checkpoint_details(&self) -> Option<Box<CheckpointDetails>> {
+        let coordinator = self.checkpoints.coordinator.as_ref()?;
+        let counts = coordinator.counts();
+        let retained = coordinator.retained().map(|retained| CompletedDetails {
+            checkpoint: retained.metadata.checkpoint,
+            kind: retained.metadata.kind,
+            triggered: retained.metadata.timestamp,
+            bytes: retained.metadata.bytes(),
+            path: retained.directory,
+        });
+        Some(Box::new(CheckpointDetails {
+            completed: counts.completed,
+            failed: counts.failed,
+            pending: coordinator.pending().collect(),
+            retained: retained.collect(),
+            base: coordinator.base(),
+            requests: coordinator.all_progress().cloned().collect(),
+        }))
+    }
+}
+
+fn subtask(id: ExecutionVertexId) -> Subtask {
+    Subtask { vertex: id.vertex, subtask: id.subtask }
+}
+
+fn tell_change(
+    coordinator: &mut Coordinator,
+    graph: &crate::execution_graph::ExecutionGraph,
+    id: ExecutionVertexId,
+    change: Change,
+) {
+    use ExecutionState::{
+        Canceled, Canceling, Created, Deploying, Failed, Finished, Initializing, Running, Scheduled,
+    };
+    let task = subtask(id);
+    match change {
+        Change::Reset => coordinator.on_reset(task, graph.graph()),
+        Change::Entered(Deploying) => coordinator.on_deployed(task, graph.attempt_id(id)),
+        Change::Entered(Running) => coordinator.on_running(task),
+        Change::Entered(Finished) => coordinator.on_finished(task),
+        Change::Entered(Canceling | Canceled | Failed) => coordinator.on_lost(task),
+        Change::Entered(Created | Scheduled | Initializing) => {}
+    }
+}

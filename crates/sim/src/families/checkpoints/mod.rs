@@ -1,0 +1,90 @@
+//! Checkpoints of a job: one real job master among tasks, a store and a network that are played.
+//!
+//! What is asserted, whatever happens:
+//! - I1: every record is committed, and none twice, over failures, restores, and a stop with a
+//!   savepoint from which another job master goes on, perhaps with another parallelism;
+//! - I6: nobody is told that a checkpoint is complete before every task has acknowledged it and its
+//!   metadata is durable; a task begins from the newest complete one;
+//! - I7: what a retained checkpoint refers to is there;
+//! - I9: a split is read by one reader at a time, over all restores;
+//! - I12: a sink commits only what a completed checkpoint holds, and all of it before the job ends.
+
+mod model;
+mod store;
+mod task;
+
+use crate::family::{Family, Scenario};
+use crate::trace::Trace;
+use millstream_rpc::machine::Rng;
+use model::{Knobs, play};
+
+/// Checkpoints as such: messages that are late, doubled, lost, and words of attempts that are gone.
+pub const CHECKPOINT_ALIGNED: Family =
+    Family { name: "sim_checkpoint_aligned", scenario: Scenario::Play(aligned) };
+
+/// Tasks fail at any moment; jobs are stopped with a savepoint and go on from it.
+pub const RECOVERY: Family = Family { name: "sim_recovery", scenario: Scenario::Play(recovery) };
+
+/// Increments that share files, in a store of which nobody knows what it has done.
+pub const NO_DANGLING_REFERENCE: Family =
+    Family { name: "sim_no_dangling_reference", scenario: Scenario::Play(dangling) };
+
+/// Short bounded jobs: what they wrote last is committed, once.
+pub const BOUNDED_TAIL: Family =
+    Family { name: "sim_bounded_tail_committed_once", scenario: Scenario::Play(tail) };
+
+fn rng_of(seed: u64, family: u64) -> Rng {
+    Rng::new(seed.wrapping_mul(0x2545_F491_4F6C_DD1D) ^ family)
+}
+
+fn aligned(seed: u64, trace: &mut Trace) {
+    let mut rng = rng_of(seed, 1);
+    let knobs = Knobs {
+        failures: rng.below(2) * rng.below(8),
+        lost_tells: rng.below(2) * rng.below(60),
+        doubled_tells: rng.below(2) * rng.below(200),
+        forged: 100,
+        ..Knobs::calm(&mut rng)
+    };
+    play(knobs, rng, trace);
+}
+
+fn recovery(seed: u64, trace: &mut Trace) {
+    let mut rng = rng_of(seed, 2);
+    let knobs = Knobs {
+        failures: 2 + rng.below(20),
+        store_faults: rng.below(2) * rng.below(300),
+        slow_store: rng.below(2) == 0,
+        stop: rng.below(2) == 0,
+        ..Knobs::calm(&mut rng)
+    };
+    play(knobs, rng, trace);
+}
+
+fn dangling(seed: u64, trace: &mut Trace) {
+    let mut rng = rng_of(seed, 3);
+    let knobs = Knobs {
+        failures: rng.below(2) * rng.below(8),
+        lost_tells: rng.below(3) * rng.below(100),
+        store_faults: 100 + rng.below(400),
+        incremental: true,
+        splits: 12,
+        ..Knobs::calm(&mut rng)
+    };
+    play(knobs, rng, trace);
+}
+
+fn tail(seed: u64, trace: &mut Trace) {
+    let mut rng = rng_of(seed, 4);
+    let calm = Knobs::calm(&mut rng);
+    let quiet = rng.below(2) == 0;
+    let knobs = Knobs {
+        splits: rng.below(4) as u8,
+        failures: rng.below(30),
+        lost_tells: if quiet { 0 } else { rng.below(100) },
+        // Nothing but the end of all data triggers a checkpoint.
+        interval_ms: if quiet { 3_600_000 } else { calm.interval_ms },
+        ..calm
+    };
+    play(knobs, rng, trace);
+}
