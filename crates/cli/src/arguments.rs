@@ -21,6 +21,12 @@ pub(crate) enum Verb {
     List(ListArguments),
     /// Show the plan of a job, or of a program that has not been submitted
     Info(InfoArguments),
+    /// End a job with a savepoint
+    Stop(StopArguments),
+    /// Take a savepoint of a job, or dispose of one
+    Savepoint(SavepointArguments),
+    /// Take a checkpoint of a job now
+    Checkpoint(CheckpointArguments),
     /// Cancel a job
     Cancel(JobArguments),
     /// Show what a job's processes wrote
@@ -61,6 +67,15 @@ pub(crate) struct RunArguments {
     /// Parallelism of operators that set none
     #[arg(short = 'p', long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub parallelism: Option<u32>,
+    /// Go on from a savepoint or checkpoint
+    #[arg(short = 's', long = "fromSavepoint", value_name = "PATH")]
+    pub from_savepoint: Option<String>,
+    /// Leave state behind that no operator of the program claims
+    #[arg(short = 'n', long = "allowNonRestoredState")]
+    pub allow_non_restored_state: bool,
+    /// Who owns what the job goes on from
+    #[arg(long = "claimMode", visible_alias = "cm", value_name = "MODE", value_parser = ["claim", "no-claim"])]
+    pub claim_mode: Option<String>,
     /// Pass an environment variable of this shell to the job's processes
     #[arg(short = 'E', long = "environment", value_name = "NAME")]
     pub environment: Vec<String>,
@@ -92,6 +107,48 @@ pub(crate) struct ListArguments {
 /// A verb about one job.
 #[derive(Debug, Args)]
 pub(crate) struct JobArguments {
+    /// The job's id, 32 hexadecimal digits
+    pub job: String,
+    #[command(flatten)]
+    pub target: Target,
+}
+
+/// `millstream stop`.
+#[derive(Debug, Args)]
+pub(crate) struct StopArguments {
+    /// Count all input as ended first: windows and timers fire, and the job is not to go on
+    #[arg(short = 'd', long)]
+    pub drain: bool,
+    /// The savepoint gets a directory of its own below this one [default: the configured one]
+    #[arg(short = 'p', long = "savepointPath", value_name = "DIRECTORY")]
+    pub savepoint_path: Option<String>,
+    /// The job's id, 32 hexadecimal digits
+    pub job: String,
+    #[command(flatten)]
+    pub target: Target,
+}
+
+/// `millstream savepoint`.
+#[derive(Debug, Args)]
+pub(crate) struct SavepointArguments {
+    /// Remove this savepoint
+    #[arg(short = 'd', long, value_name = "PATH", conflicts_with = "job")]
+    pub dispose: Option<PathBuf>,
+    /// The job's id, 32 hexadecimal digits
+    #[arg(required_unless_present = "dispose")]
+    pub job: Option<String>,
+    /// The savepoint gets a directory of its own below this one [default: the configured one]
+    pub directory: Option<String>,
+    #[command(flatten)]
+    pub target: Target,
+}
+
+/// `millstream checkpoint`.
+#[derive(Debug, Args)]
+pub(crate) struct CheckpointArguments {
+    /// Refer to no file of an earlier checkpoint
+    #[arg(short = 'f', long)]
+    pub full: bool,
     /// The job's id, 32 hexadecimal digits
     pub job: String,
     #[command(flatten)]

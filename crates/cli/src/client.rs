@@ -50,6 +50,12 @@ impl RestClient {
         self.read(path, response)
     }
 
+    /// POST with a JSON body.
+    pub(crate) fn post(&self, path: &str, body: &Value) -> Result<Value> {
+        let request = self.agent.post(self.url(path)).header("Content-Type", "application/json");
+        self.read(path, request.send(body.to_string()))
+    }
+
     fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }

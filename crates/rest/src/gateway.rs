@@ -2,12 +2,14 @@
 
 use crate::error::ApiError;
 use hyper::StatusCode;
-use millstream_core::ids::{FencingToken, JobId, ResourceId};
+use millstream_checkpoint::coordinator::SnapshotProgress;
+use millstream_core::ids::{FencingToken, JobId, ResourceId, TriggerId};
 use millstream_core::status::JobStatus;
 use millstream_rpc::protocol::details::{
     ClusterResources, ExecutionGraphDetails, JobSummary, TaskManagerDetails,
 };
 use millstream_rpc::protocol::dispatcher::{DispatcherAnswer, ToDispatcher};
+use millstream_rpc::protocol::job_master::{Drain, JobMasterAnswer};
 use millstream_rpc::protocol::resource_manager::{ResourceManagerAnswer, ToResourceManager};
 use millstream_rpc::protocol::task_executor::{TaskExecutorAnswer, ToTaskExecutor};
 use millstream_rpc::protocol::{Address, Answer, AskError, EndpointName, Message, Refusal};
@@ -86,6 +88,50 @@ impl Gateway {
                  terminal state ({status})."
             ))),
             _ => Err(ApiError::conflict(why)),
+        }
+    }
+
+    /// Takes a savepoint, or ends the job with one; [`Gateway::snapshot_progress`] tells the result.
+    pub(crate) async fn savepoint(
+        &self,
+        job: JobId,
+        trigger: TriggerId,
+        directory: Option<String>,
+        stop: Option<Drain>,
+    ) -> Result<(), ApiError> {
+        let message = ToDispatcher::TriggerSavepoint { job, trigger, directory, stop };
+        self.trigger(job, message).await
+    }
+
+    /// Takes a checkpoint now; [`Gateway::snapshot_progress`] tells the result.
+    pub(crate) async fn checkpoint(
+        &self,
+        job: JobId,
+        trigger: TriggerId,
+        full: bool,
+    ) -> Result<(), ApiError> {
+        self.trigger(job, ToDispatcher::TriggerCheckpoint { job, trigger, full }).await
+    }
+
+    async fn trigger(&self, job: JobId, message: ToDispatcher) -> Result<(), ApiError> {
+        match self.ask_dispatcher(message).await? {
+            Ok(Answer::Ack) => Ok(()),
+            Ok(other) => Err(unexpected(&self.dispatcher, &other)),
+            Err(Refusal::Unknown(_)) => Err(ApiError::job_not_found(job)),
+            Err(refusal) => Err(refusal.into()),
+        }
+    }
+
+    /// What has become of a savepoint or checkpoint that was asked for.
+    pub(crate) async fn snapshot_progress(
+        &self,
+        job: JobId,
+        trigger: TriggerId,
+    ) -> Result<SnapshotProgress, ApiError> {
+        let message = ToDispatcher::RequestSnapshotProgress { job, trigger };
+        match self.ask_dispatcher(message).await?? {
+            Answer::JobMaster(JobMasterAnswer::SnapshotProgress(progress)) => Ok(progress),
+            other => Err(unexpected(&self.dispatcher, &other)),
         }
     }
 

@@ -19,6 +19,15 @@ impl<T: Serialize> IntoResponse for Json<T> {
     }
 }
 
+/// A message of Flink's, with 202 Accepted: it has been set off.
+pub(crate) struct Queued<T>(pub(crate) T);
+
+impl<T: Serialize> IntoResponse for Queued<T> {
+    fn into_response(self) -> Response {
+        json(StatusCode::ACCEPTED, &self.0)
+    }
+}
+
 /// Flink's `EmptyResponseBody`, `{}`, with 202: it will be done.
 pub(crate) struct Accepted;
 

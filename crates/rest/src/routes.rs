@@ -3,7 +3,9 @@
 use crate::app::App;
 use crate::error::ApiError;
 use crate::handlers::jars::FORM_BYTES_MAX;
-use crate::handlers::{cluster, jars, job, job_manager, jobs, logs, task_managers, vertex};
+use crate::handlers::{
+    cluster, jars, job, job_manager, jobs, logs, snapshots, task_managers, vertex,
+};
 use axum::extract::DefaultBodyLimit;
 use axum::handler::Handler;
 use axum::routing::MethodRouter;
@@ -35,12 +37,19 @@ fn table() -> Vec<Route> {
         get("/jobs/overview", jobs::overview),
         get("/jobs/:jobid", job::details),
         patch("/jobs/:jobid", job::terminate),
+        get("/jobs/:jobid/checkpoints", snapshots::statistics),
+        post("/jobs/:jobid/checkpoints", snapshots::trigger_checkpoint),
+        get("/jobs/:jobid/checkpoints/config", snapshots::config),
+        get("/jobs/:jobid/checkpoints/:triggerid", snapshots::checkpoint),
         get("/jobs/:jobid/config", job::config),
         get("/jobs/:jobid/exceptions", job::exceptions),
         get("/jobs/:jobid/execution-result", job::execution_result),
         get("/jobs/:jobid/logs", logs::of_job),
         get("/jobs/:jobid/plan", job::plan),
+        post("/jobs/:jobid/savepoints", snapshots::trigger_savepoint),
+        get("/jobs/:jobid/savepoints/:triggerid", snapshots::savepoint),
         get("/jobs/:jobid/status", job::status),
+        post("/jobs/:jobid/stop", snapshots::stop),
         get("/jobs/:jobid/vertices/:vertexid", vertex::details),
         get("/jobs/:jobid/vertices/:vertexid/subtasks/:subtaskindex", vertex::subtask),
         get("/jobs/:jobid/vertices/:vertexid/subtasktimes", vertex::subtask_times),

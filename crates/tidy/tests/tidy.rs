@@ -18,7 +18,7 @@ const WALLS: &[(&str, &[&str])] = &[
     ("taskmanager", &["core", "rpc"]),
     ("task", &["checkpoint", "core", "operator", "rpc", "shuffle"]),
     ("api", &["core", "operator", "shuffle"]),
-    ("rest", &["core", "rpc"]),
+    ("rest", &["checkpoint", "core", "rpc"]),
     ("connectors", &["core", "operator", "shuffle"]),
     ("sim", &["checkpoint", "core", "rpc", "jobmanager", "taskmanager"]),
     ("tidy", &[]),

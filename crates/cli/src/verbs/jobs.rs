@@ -93,7 +93,7 @@ fn program_info(arguments: &InfoArguments) -> Result<ExitCode> {
     }
 }
 
-fn job_id(text: &str) -> Result<JobId> {
+pub(super) fn job_id(text: &str) -> Result<JobId> {
     text.parse().map_err(|error: millstream::core::ids::ParseIdError| {
         Error::new(ErrorCode::Argument, error.to_string())
             .next("`millstream list -a` shows the ids of jobs")

@@ -4,6 +4,7 @@ mod cluster;
 mod jobs;
 mod processes;
 mod run;
+mod snapshots;
 mod state;
 
 use crate::arguments::{Arguments, Verb};
@@ -17,6 +18,9 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
         Verb::Run(arguments) => run::run(&arguments),
         Verb::List(arguments) => jobs::list(&arguments),
         Verb::Info(arguments) => jobs::info(&arguments),
+        Verb::Stop(arguments) => snapshots::stop(&arguments),
+        Verb::Savepoint(arguments) => snapshots::savepoint(&arguments),
+        Verb::Checkpoint(arguments) => snapshots::checkpoint(&arguments),
         Verb::Cancel(arguments) => jobs::cancel(&arguments),
         Verb::Logs(arguments) => jobs::logs(&arguments),
         Verb::State { action } => state::state(&action),

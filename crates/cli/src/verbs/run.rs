@@ -3,9 +3,11 @@
 //! The program's `main` runs here, in a process of its own, to its end. At `execute` it uploads
 //! itself, submits its graph, and waits for the job unless it is detached.
 
+use super::snapshots::absolute_or_uri;
 use crate::arguments::RunArguments;
 use crate::client::RestClient;
 use millstream::api::error::{Error, ErrorCode, Result};
+use millstream::core::config::catalog;
 use millstream::launch;
 use millstream_host::artefact;
 use std::path::Path;
@@ -22,7 +24,7 @@ pub(super) fn run(arguments: &RunArguments) -> Result<ExitCode> {
         .env(launch::BLOB_SERVER, blob_server)
         .env(launch::DETACHED, if arguments.detached { "1" } else { "" })
         .env(launch::ENVIRONMENT, arguments.environment.join(","))
-        .env(launch::DEFINITIONS, arguments.target.definitions.join("\n"))
+        .env(launch::DEFINITIONS, definitions(arguments)?.join("\n"))
         .env(launch::PARALLELISM, arguments.parallelism.map(|p| p.to_string()).unwrap_or_default());
     for name in &arguments.environment {
         if std::env::var_os(name).is_none() {
@@ -36,6 +38,22 @@ pub(super) fn run(arguments: &RunArguments) -> Result<ExitCode> {
             .why(error.to_string())
     })?;
     Ok(ExitCode::from(status.code().unwrap_or(1) as u8))
+}
+
+/// What the job is configured with: `-D`, and what it goes on from.
+fn definitions(arguments: &RunArguments) -> Result<Vec<String>> {
+    let mut definitions = arguments.target.definitions.clone();
+    let mut define = |key: &str, value: &str| definitions.push(format!("{key}={value}"));
+    if let Some(path) = &arguments.from_savepoint {
+        define(catalog::RECOVERY_PATH.key, &absolute_or_uri(path)?);
+    }
+    if arguments.allow_non_restored_state {
+        define(catalog::RECOVERY_IGNORE_UNCLAIMED.key, "true");
+    }
+    if let Some(mode) = &arguments.claim_mode {
+        define(catalog::RECOVERY_CLAIM_MODE.key, mode);
+    }
+    Ok(definitions)
 }
 
 /// A program that no worker could start is refused before it is.

@@ -4,7 +4,7 @@
 //! - [`rows`]: the rows of one state, as JSON lines.
 
 mod rows;
-mod snapshot;
+pub(super) mod snapshot;
 
 use crate::arguments::{StateAction, StateShowArguments};
 use millstream::api::error::{Error, ErrorCode, Result};

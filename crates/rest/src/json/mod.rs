@@ -10,9 +10,11 @@
 //! - jobs: [`jobs`], [`job`], [`plan`], [`job_config`], [`exceptions`], [`execution_result`];
 //! - vertices: [`vertex_view`], [`task_group`], [`attempt`], [`vertex`], [`subtask_times`],
 //!   [`vertex_task_managers`];
+//! - checkpoints and savepoints: [`checkpoints`], [`triggered`];
 //! - programs: [`jars`].
 
 pub(crate) mod attempt;
+pub(crate) mod checkpoints;
 pub(crate) mod dashboard;
 pub(crate) mod error;
 pub(crate) mod exceptions;
@@ -30,6 +32,7 @@ pub(crate) mod subtask_times;
 pub(crate) mod summary;
 pub(crate) mod task_group;
 pub(crate) mod task_manager;
+pub(crate) mod triggered;
 pub(crate) mod vertex;
 pub(crate) mod vertex_task_managers;
 pub(crate) mod vertex_view;

@@ -3,7 +3,7 @@
 use crate::error::ApiError;
 use axum::extract::{FromRequestParts, RawPathParams};
 use hyper::http::request::Parts;
-use millstream_core::ids::{ContentHash, JobId, JobVertexId, ResourceId};
+use millstream_core::ids::{ContentHash, JobId, JobVertexId, ResourceId, TriggerId};
 use std::str::FromStr;
 
 /// The decoded parameters of a path, by name.
@@ -23,6 +23,10 @@ impl PathParameters {
 
     pub(crate) fn artefact(&self) -> Result<ContentHash, ApiError> {
         self.parse("jarid")
+    }
+
+    pub(crate) fn trigger(&self) -> Result<TriggerId, ApiError> {
+        self.parse("triggerid")
     }
 
     pub(crate) fn subtask(&self) -> Result<u32, ApiError> {

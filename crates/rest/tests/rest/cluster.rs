@@ -9,6 +9,7 @@ use millstream_rest::{Artefacts, Port, RestConfig, RestServer};
 use millstream_rpc::machine::{Cx, Effect, Input, Machine, OpId};
 use millstream_rpc::protocol::details::ClusterResources;
 use millstream_rpc::protocol::dispatcher::{DispatcherAnswer, ToDispatcher};
+use millstream_rpc::protocol::job_master::JobMasterAnswer;
 use millstream_rpc::protocol::resource_manager::{ResourceManagerAnswer, ToResourceManager};
 use millstream_rpc::protocol::task_executor::{TaskExecutorAnswer, ToTaskExecutor};
 use millstream_rpc::protocol::{Answer, EndpointName, Message, Refusal};
@@ -153,6 +154,16 @@ fn dispatcher(message: &Message) -> Option<Answer> {
             }
             Some(_) => Answer::Ack,
         }),
+        ToDispatcher::TriggerSavepoint { job, .. }
+        | ToDispatcher::TriggerCheckpoint { job, .. } => {
+            Some(find(*job).map_or_else(|| unknown(*job), |_| Answer::Ack))
+        }
+        ToDispatcher::RequestSnapshotProgress { trigger, .. } => {
+            Some(match fixtures::progress(*trigger) {
+                Some(progress) => Answer::JobMaster(JobMasterAnswer::SnapshotProgress(progress)),
+                None => Answer::Refused(Refusal::Unknown(format!("trigger {trigger}"))),
+            })
+        }
         ToDispatcher::Shutdown => Some(Answer::Ack),
         _ => None,
     }

@@ -1,5 +1,7 @@
 //! Jobs and workers in all states, made by hand.
 
+use millstream_checkpoint::coordinator::SnapshotProgress;
+use millstream_core::checkpoint::{CheckpointId, SnapshotKind};
 use millstream_core::error::Location;
 use millstream_core::ids::*;
 use millstream_core::job_graph::*;
@@ -19,6 +21,10 @@ pub(crate) const FINISHED: JobId = JobId(0xA2);
 pub(crate) const FAILED: JobId = JobId(0xA3);
 pub(crate) const CANCELED: JobId = JobId(0xA4);
 pub(crate) const INITIALIZING: JobId = JobId(0xA5);
+/// A savepoint that was taken, one that failed, one that is being taken.
+pub(crate) const TAKEN: TriggerId = TriggerId(0xB1);
+pub(crate) const FAILED_TRIGGER: TriggerId = TriggerId(0xB2);
+pub(crate) const WAITING: TriggerId = TriggerId(0xB3);
 /// No job has this id.
 pub(crate) const UNKNOWN: JobId = JobId(0xFF);
 
@@ -81,7 +87,40 @@ fn running() -> ExecutionGraphDetails {
     let mut details = job(RUNNING, "long", RuntimeMode::Streaming, &times, subtasks);
     details.waiting_for = Some("waiting for a better example".to_owned());
     details.restarts = 2;
+    details.checkpoints = Some(Box::new(checkpoints()));
     details
+}
+
+fn checkpoints() -> CheckpointDetails {
+    let completed = |id, kind, path: &str| CompletedDetails {
+        checkpoint: CheckpointId(id),
+        kind,
+        triggered: T0 + 1000 * id as i64,
+        bytes: 4096,
+        path: path.to_owned(),
+    };
+    CheckpointDetails {
+        completed: 5,
+        failed: 1,
+        pending: vec![CheckpointId(7)],
+        retained: vec![
+            completed(5, SnapshotKind::Checkpoint, "/state/chk-5"),
+            completed(6, SnapshotKind::Savepoint, "/state/savepoint-6"),
+        ],
+        base: Some(CheckpointId(5)),
+        requests: Vec::new(),
+    }
+}
+
+/// What has become of the requests that these triggers name.
+pub(crate) fn progress(trigger: TriggerId) -> Option<SnapshotProgress> {
+    let (checkpoint, path) = (CheckpointId(6), "/state/savepoint-6".to_owned());
+    match trigger {
+        TAKEN => Some(SnapshotProgress::Completed { checkpoint, path }),
+        FAILED_TRIGGER => Some(SnapshotProgress::Failed { cause: "the disk is full".to_owned() }),
+        WAITING => Some(SnapshotProgress::InProgress),
+        _ => None,
+    }
 }
 
 fn finished() -> ExecutionGraphDetails {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// What a checkpoint or savepoint holds.
-pub(super) struct Snapshot {
+pub(in crate::verbs) struct Snapshot {
     /// The metadata file.
     pub file: PathBuf,
     /// What it says.
@@ -19,7 +19,7 @@ pub(super) struct Snapshot {
 
 impl Snapshot {
     /// Opens the directory of a checkpoint or savepoint, or its metadata file.
-    pub(super) fn open(path: &Path) -> Result<Self> {
+    pub(in crate::verbs) fn open(path: &Path) -> Result<Self> {
         let file = if path.is_dir() { path.join(METADATA_FILE) } else { path.to_owned() };
         let failed = |why: String| {
             let what = format!("could not read the state in {}", path.display());
