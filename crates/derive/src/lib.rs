@@ -2,15 +2,19 @@
 //!
 //! `#[derive(Record)]` makes a struct or enum a record: its fields in declared order. Attributes:
 //! - `#[record(serde)]` on the type: one opaque value through its serde implementations;
-//! - `#[record(alias = "old")]` on a field: the name it had in older state.
+//! - `#[record(alias = "old")]` on a field: the name it had in older state;
+//! - `#[record(default)]`, `#[record(default = expression)]` on a field: its value in state that was written
+//!   before it was added. An `Option` needs none: it is empty.
 //!
 //! `#[derive(KeyedState)]` makes a struct the state of a key: see `keyed_state`.
 
 mod keyed_state;
 
 use proc_macro2::{Span, TokenStream};
-use quote::{format_ident, quote};
-use syn::{Data, DeriveInput, Error, Fields, Ident, LitStr, Result, parse_macro_input};
+use quote::{ToTokens, format_ident, quote};
+use syn::{
+    Data, DeriveInput, Error, Expr, Fields, Ident, LitStr, Result, Token, parse_macro_input,
+};
 
 /// Derives `millstream::Record`.
 #[proc_macro_derive(Record, attributes(record))]
@@ -36,6 +40,8 @@ pub fn derive_keyed_state(input: proc_macro::TokenStream) -> proc_macro::TokenSt
 struct Attributes {
     serde: bool,
     aliases: Vec<String>,
+    /// The expression of the default, if there is one.
+    default: Option<TokenStream>,
 }
 
 fn attributes(attributes: &[syn::Attribute]) -> Result<Attributes> {
@@ -48,8 +54,18 @@ fn attributes(attributes: &[syn::Attribute]) -> Result<Attributes> {
             } else if meta.path.is_ident("alias") {
                 found.aliases.push(meta.value()?.parse::<LitStr>()?.value());
                 Ok(())
+            } else if meta.path.is_ident("default") {
+                let given = meta.input.peek(Token![=]);
+                found.default = Some(if given {
+                    meta.value()?.parse::<Expr>()?.into_token_stream()
+                } else {
+                    quote!(::core::default::Default::default())
+                });
+                Ok(())
             } else {
-                Err(meta.error("unknown attribute: `serde` and `alias = \"...\"` are known"))
+                Err(meta.error(
+                    "unknown attribute: `serde`, `alias = \"...\"`, `default` and `default = ...` are known",
+                ))
             }
         })?;
     }
@@ -214,13 +230,23 @@ fn schema_of_fields(root: &TokenStream, fields: &Fields) -> Result<TokenStream> 
             syn::Member::Named(ident) => ident.to_string(),
             syn::Member::Unnamed(index) => index.index.to_string(),
         };
-        let aliases = attributes(&field.attrs)?.aliases;
+        let Attributes { aliases, default, .. } = attributes(&field.attrs)?;
         let ty = &field.ty;
+        let default = match default {
+            None => quote!(::core::option::Option::None),
+            Some(value) => quote! {{
+                let value: #ty = #value;
+                let mut row = ::std::vec::Vec::new();
+                #root::record::Record::encode(&value, &mut row);
+                ::core::option::Option::Some(row)
+            }},
+        };
         schemas.push(quote! {
             #root::record::Field {
                 name: #name.to_owned(),
                 aliases: vec![#(#aliases.to_owned()),*],
                 schema: <#ty as #root::record::Record>::schema(),
+                default: #default,
             }
         });
     }

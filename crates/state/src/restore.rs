@@ -1,11 +1,14 @@
 //! The way back: rows of state files become rows of a table.
+//!
+//! Values may have been written by another version of the program (`RowReader`). Keys may not, unless
+//! their rows are the same bytes: a key's bytes decide its key group.
 
 use crate::table::KeyedTable;
 use millstream_checkpoint::handle::TableSchema;
 use millstream_checkpoint::snapshot::RestoredTable;
 use millstream_checkpoint::state_file::{Block, BlockKind, ReadError};
 use millstream_core::key_group::{KeyGroup, MaxParallelism};
-use millstream_core::record::{DecodeError, Input, Key, Record};
+use millstream_core::record::{DecodeError, Input, Key, Record, RowReader};
 
 /// Rows are put into the table so many at a time, so that memory is fetched for all of them at once.
 const BATCH: usize = 1024;
@@ -54,8 +57,15 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
         max: MaxParallelism,
     ) -> Result<(), RestoreError> {
         let RestoredTable { name, schema, mut blocks } = table;
-        check_schema(&name, &schema, &Self::schema())?;
-        let mut rows = Rows { keys: Vec::new(), hashes: Vec::new(), values: Vec::new(), max };
+        let evolution = evolution(&name, &schema, &Self::schema())?;
+        let mut rows = Rows {
+            keys: Vec::new(),
+            hashes: Vec::new(),
+            values: Vec::new(),
+            max,
+            evolution,
+            row: Vec::new(),
+        };
         loop {
             let next = blocks.next();
             let next = next.map_err(|source| RestoreError::Read { table: name.clone(), source })?;
@@ -100,6 +110,10 @@ struct Rows<K, V> {
     hashes: Vec<u64>,
     values: Vec<V>,
     max: MaxParallelism,
+    /// Makes values of those that were written, if they differ.
+    evolution: Option<RowReader>,
+    /// Where it does that.
+    row: Vec<u8>,
 }
 
 impl<K: Key, V: Record> Rows<K, V> {
@@ -119,32 +133,45 @@ impl<K: Key, V: Record> Rows<K, V> {
             return Err(format!("its key is of key group {}", group.index()));
         }
         if block.kind == BlockKind::Rows {
-            self.values.push(V::decode(input).map_err(told)?);
+            let value = self.value(input).map_err(told)?;
+            self.values.push(value);
         }
         self.keys.push(key);
         self.hashes.push(hash);
         Ok(())
     }
+
+    fn value(&mut self, input: &mut Input<'_>) -> Result<V, DecodeError> {
+        let Some(evolution) = &self.evolution else { return V::decode(input) };
+        self.row.clear();
+        evolution.transcode(input, &mut self.row)?;
+        let mut row = Input::new(&self.row);
+        let value = V::decode(&mut row)?;
+        row.finish()?;
+        Ok(value)
+    }
 }
 
-/// Whether rows of the one schema can be read as rows of the other.
-fn check_schema(
+/// How values of the written schema become values of ours; nothing if they are the same bytes.
+fn evolution(
     table: &str,
     written: &TableSchema,
     wanted: &TableSchema,
-) -> Result<(), RestoreError> {
-    let parts = [
-        ("key", &written.key, &wanted.key),
-        ("namespace", &written.namespace, &wanted.namespace),
-        ("value", &written.value, &wanted.value),
-    ];
+) -> Result<Option<RowReader>, RestoreError> {
+    let incompatible =
+        |cause: String| RestoreError::Incompatible { table: table.to_owned(), cause };
+    let parts =
+        [("key", &written.key, &wanted.key), ("namespace", &written.namespace, &wanted.namespace)];
     for (part, written, wanted) in parts {
-        if written.fingerprint() != wanted.fingerprint() {
-            return Err(RestoreError::Incompatible {
-                table: table.to_owned(),
-                cause: format!("its {part} was written as {written} and is now {wanted}"),
-            });
+        let same = RowReader::new(written, wanted).is_ok_and(|reader| reader.is_identity());
+        if !same {
+            return Err(incompatible(format!(
+                "its {part} was written as {written} and is now {wanted}; keys and namespaces \
+                 cannot change: give the state another name"
+            )));
         }
     }
-    Ok(())
+    let reader = RowReader::new(&written.value, &wanted.value);
+    let reader = reader.map_err(|error| incompatible(format!("its value: {error}")))?;
+    Ok((!reader.is_identity()).then_some(reader))
 }

@@ -1,7 +1,7 @@
 //! All state that one task writes for one checkpoint.
 
 use super::part::{PartWriter, WrittenPart};
-use crate::handle::{FilePart, ListState, StateFile, TableState};
+use crate::handle::{FilePart, ListState, StateFile, TableSchema, TableState};
 use crate::snapshot::{ListSnapshot, SnapshotError, TableSnapshot};
 use crate::storage::{StateOutput, Storage};
 use millstream_core::key_group::KeyGroupRange;
@@ -125,11 +125,18 @@ fn can_grow(previous: &TableState, table: &TableState) -> bool {
     let Some((whole, changes)) = previous.chain.split_first() else { return false };
     let changed: u64 = changes.iter().map(|part| part.bytes).sum();
     previous.name == table.name
-        && previous.schema == table.schema
+        && same_rows(&previous.schema, &table.schema)
         && previous.groups == table.groups
         && previous.chain.iter().all(may_be_referred_to)
         && previous.chain.len() < CHAIN_MAX
         && changed <= whole.bytes / 2
+}
+
+fn same_rows(a: &TableSchema, b: &TableSchema) -> bool {
+    let fingerprints = |schema: &TableSchema| {
+        [&schema.key, &schema.namespace, &schema.value].map(|part| part.fingerprint())
+    };
+    fingerprints(a) == fingerprints(b)
 }
 
 fn may_be_referred_to(part: &FilePart) -> bool {

@@ -12,12 +12,14 @@
 
 mod codec;
 mod collections;
+mod evolution;
 mod primitives;
 mod schema;
 mod serde_bridge;
 mod str;
 
 pub use codec::{DecodeError, Input, Output, SliceOutput};
+pub use evolution::{Incompatible, RowReader};
 pub use schema::{Field, Fingerprint, Schema, Variant};
 pub use serde_bridge::Serde;
 pub use str::Str;

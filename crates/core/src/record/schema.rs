@@ -49,6 +49,10 @@ pub struct Field {
     pub aliases: Vec<String>,
     /// Its shape.
     pub schema: Schema,
+    /// The row of the value that it has where it was not written. Known to the program that reads, and
+    /// of no interest in what it writes.
+    #[serde(skip)]
+    pub default: Option<Vec<u8>>,
 }
 
 /// One variant of an enum.
