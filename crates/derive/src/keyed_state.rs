@@ -154,24 +154,34 @@ fn row(name: &Ident, fields: &[StateField<'_>], Roots { core, state }: &Roots) -
         let (ident, ty) = (field.ident, field.ty);
         let text = field.name();
         let aliases = &field.attributes.aliases;
-        let mut add = |member: &Ident, stored: TokenStream, text: &str, aliases: &[String]| {
+        // A field that was added has, in older state, what it has for a new key.
+        let mut add = |member: &Ident, stored, default, text: &str, aliases: &[String]| {
             schemas.push(quote! {
                 if <#ty as #state::StateField>::IN_ROW {
                     fields.push(#core::record::Field {
                         name: #text.to_owned(),
                         aliases: vec![#(#aliases.to_owned()),*],
                         schema: <#stored as #core::record::Record>::schema(),
+                        default: {
+                            let value: #stored = #default;
+                            let mut row = ::std::vec::Vec::new();
+                            #core::record::Record::encode(&value, &mut row);
+                            ::core::option::Option::Some(row)
+                        },
                     });
                 }
             });
             members.push(member.clone());
             types.push(stored);
         };
-        add(ident, quote!(<#ty as #state::StateField>::Stored), &text, aliases);
+        let stored = quote!(<#ty as #state::StateField>::Stored);
+        add(ident, stored, field.stored_of_new_key(state), &text, aliases);
         if let Some(stamp) = &field.stamp {
             let of = |name: &String| format!("{name}.written_at");
             let aliases: Vec<String> = aliases.iter().map(of).collect();
-            add(stamp, quote!(<#ty as #state::StateField>::Stamp), &of(&text), &aliases);
+            let stored = quote!(<#ty as #state::StateField>::Stamp);
+            let default = quote!(<#ty as #state::StateField>::no_stamp());
+            add(stamp, stored, default, &of(&text), &aliases);
         }
     }
     let name = name.to_string();
@@ -279,13 +289,19 @@ impl<'a> StateField<'a> {
         }))
     }
 
-    fn new_row(&self, state: &TokenStream) -> TokenStream {
-        let (ident, ty) = (self.ident, self.ty);
-        let stored = match (&self.attributes.default, &self.attributes.reduce) {
+    /// What is stored of it for a new key.
+    fn stored_of_new_key(&self, state: &TokenStream) -> TokenStream {
+        let ty = self.ty;
+        match (&self.attributes.default, &self.attributes.reduce) {
             (Some(default), _) => quote!(#default),
             (None, Some(_)) => quote!(::core::option::Option::None),
             (None, None) => quote!(<#ty as #state::DefaultField>::default_stored()),
-        };
+        }
+    }
+
+    fn new_row(&self, state: &TokenStream) -> TokenStream {
+        let (ident, ty) = (self.ident, self.ty);
+        let stored = self.stored_of_new_key(state);
         let stamp = self.stamp.as_ref();
         let stamp = stamp.map(|stamp| quote!(, #stamp: <#ty as #state::StateField>::no_stamp()));
         quote!(#ident: #stored #stamp)

@@ -76,7 +76,7 @@ pub(crate) struct Expiring<V> {
 }
 
 fn field(name: &str, schema: Schema) -> Field {
-    Field { name: name.to_owned(), aliases: Vec::new(), schema }
+    Field { name: name.to_owned(), aliases: Vec::new(), schema, default: None }
 }
 
 impl<V: Record> Record for Lasting<V> {
