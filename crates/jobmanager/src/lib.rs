@@ -3,6 +3,7 @@
 pub mod dispatcher;
 pub mod execution_graph;
 mod fence;
+pub mod ha;
 pub mod job_master;
 pub mod mutant;
 pub mod resource_manager;

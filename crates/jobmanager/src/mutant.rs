@@ -46,9 +46,26 @@ pub const STANDSTILL: &[&str] = &[
     "due_restart_timer_cleared",
 ];
 
+/// Mutants of high availability: the election, the record, and what the dispatcher does with both.
+pub const HA: &[&str] = &[
+    // ha
+    "ha_conflict_is_overwritten",
+    "ha_unknown_is_failure",
+    "ha_unknown_is_success",
+    "ha_stale_change_accepted",
+    "ha_epoch_not_raised",
+    "ha_lease_is_not_watched",
+    "ha_impatient_takeover",
+    "ha_checkpoint_ids_from_one",
+    // dispatcher
+    "deposed_cleans_up",
+    "suspended_counts_as_ended",
+    "dirty_job_runs_again",
+];
+
 /// Every mutant of this crate.
 pub fn all() -> impl Iterator<Item = &'static str> {
-    CLUSTER.iter().chain(JOB).chain(STANDSTILL).copied()
+    CLUSTER.iter().chain(JOB).chain(STANDSTILL).chain(HA).copied()
 }
 
 /// Whether the planted bug of this name is active.

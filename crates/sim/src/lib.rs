@@ -11,11 +11,13 @@
 //! - [`host`]: one machine inside a process; [`nodes`]: the processes;
 //! - [`cluster`]: ready-made clusters, and what must hold in them;
 //! - [`family`]: runs a scenario family over many seeds; [`families`]: what they are;
+//! - [`ha`]: leader election over a store, a world of its own;
 //! - [`trace`]: what happened; [`mutants`]: planted bugs, and who must find them.
 
 pub mod cluster;
 pub mod families;
 pub mod family;
+pub mod ha;
 pub mod host;
 pub mod mutants;
 pub mod net;

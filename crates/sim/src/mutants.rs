@@ -1,8 +1,9 @@
 //! Planted bugs: which there are, in which crate, and which family must find each.
 
 use crate::families::{
-    CANCELLATION, EVERY_EVENT, REGION_FAILOVER, REGISTRATION, SLOTS_CONSERVED, STALE_MESSAGES,
-    SUBMISSION,
+    AMBIGUOUS_PUT, CANCELLATION, COMPLETION_AFTER_REVOKE, EVERY_EVENT, LEADER_CHANGE,
+    REGION_FAILOVER, REGISTRATION, SLOTS_CONSERVED, STALE_MESSAGES, SUBMISSION, SUSPEND_ANYWHERE,
+    TWO_LEADERS,
 };
 use crate::family::Family;
 
@@ -81,6 +82,18 @@ pub const REGISTRY: &[(Mutant, &Family)] = &[
     (master("restart_forgets_consumers"), &REGION_FAILOVER),
     (master("stale_restart_timer_acts"), &REGION_FAILOVER),
     (master("split_handed_twice"), &REGION_FAILOVER),
+    // millstream-jobmanager: high availability
+    (master("ha_conflict_is_overwritten"), &TWO_LEADERS),
+    (master("ha_unknown_is_failure"), &AMBIGUOUS_PUT),
+    (master("ha_unknown_is_success"), &AMBIGUOUS_PUT),
+    (master("ha_stale_change_accepted"), &COMPLETION_AFTER_REVOKE),
+    (master("ha_epoch_not_raised"), &LEADER_CHANGE),
+    (master("ha_lease_is_not_watched"), &TWO_LEADERS),
+    (master("ha_impatient_takeover"), &LEADER_CHANGE),
+    (master("ha_checkpoint_ids_from_one"), &LEADER_CHANGE),
+    (master("deposed_cleans_up"), &TWO_LEADERS),
+    (master("suspended_counts_as_ended"), &SUSPEND_ANYWHERE),
+    (master("dirty_job_runs_again"), &LEADER_CHANGE),
 ];
 
 const fn worker(name: &'static str) -> Mutant {

@@ -35,7 +35,7 @@ impl Dispatcher {
                 }
                 Phase::Persisting | Phase::Starting | Phase::Running => None,
             },
-            None => Some(Refusal::Unknown(format!("job {job}"))),
+            None => Some(self.refusal_of_stranger(job)),
         }
     }
 

@@ -62,6 +62,9 @@ impl Dispatcher {
         } else {
             self.leave_to_next_leader(cx, job);
         }
+        if mutant::on("suspended_counts_as_ended") {
+            self.leave(cx, job, LeavingStep::CleaningUp);
+        }
         self.stop_if_done(cx);
     }
 
@@ -98,9 +101,7 @@ impl Dispatcher {
         match result {
             DispatcherDone::Done => self.on_step_left(cx, job),
             // Whatever it takes: what is left behind would be found by the next leader.
-            DispatcherDone::Failed { .. } | DispatcherDone::Unknown { .. } => {
-                self.retry_later(cx, job);
-            }
+            _ => self.retry_later(cx, job),
         }
     }
 
@@ -109,6 +110,11 @@ impl Dispatcher {
             return;
         };
         match leaving.step {
+            // The rest is the next leader's.
+            LeavingStep::Stopping if self.deposed => {
+                self.leaving.remove(&job);
+                self.stop_if_done(cx);
+            }
             LeavingStep::Stopping => {
                 leaving.step = LeavingStep::CleaningUp;
                 leaving.work = Work::default();

@@ -1,6 +1,7 @@
 //! A job on its way, and every move it may make.
 
 use super::work::Work;
+use crate::ha::ResultRecord;
 use millstream_core::ids::{FencingToken, JobId};
 use millstream_core::job_graph::JobGraph;
 use millstream_core::status::JobStatus;
@@ -23,6 +24,10 @@ pub(super) struct Job {
     pub(super) work: Work,
     /// Whether the plan store has confirmed the plan: nothing is started before.
     pub(super) persisted: bool,
+    /// A former leader ran it: it does not go because it cannot be started.
+    pub(super) recovered: bool,
+    /// Why it could not be started the last time.
+    pub(super) trouble: Option<String>,
     /// Who submitted it; answered when it runs or cannot.
     pub(super) submitter: Option<ReplyTo>,
     /// Who waits for its end, in the order in which they came.
@@ -125,6 +130,8 @@ impl Job {
             phase: Phase::Persisting,
             work: Work::default(),
             persisted: false,
+            recovered: false,
+            trouble: None,
             submitter,
             waiters: VecDeque::new(),
             cancel: Cancel::No,
@@ -157,6 +164,18 @@ impl Job {
         summary
     }
 
+    /// What is to be remembered of its end.
+    pub(super) fn result(&self) -> ResultRecord {
+        let failure = self.outcome.as_ref().and_then(|outcome| outcome.root_failure.as_ref());
+        ResultRecord {
+            status: self.summary.status,
+            name: self.summary.name.clone(),
+            submitted: self.summary.started,
+            ended: self.summary.ended.unwrap_or(self.summary.last_modified),
+            failure: failure.map(|failure| failure.message.clone()),
+        }
+    }
+
     /// All that the dispatcher knows.
     pub(super) fn details(&self) -> ExecutionGraphDetails {
         if let Some(outcome) = &self.outcome {
@@ -168,6 +187,10 @@ impl Job {
             Phase::Running | Phase::Recording => "an answer of its job master",
             Phase::Suspending => "its job master to stop",
         };
+        let waiting_for = match &self.trouble {
+            Some(trouble) => format!("{waiting_for}, which failed: {trouble}"),
+            None => waiting_for.to_owned(),
+        };
         let summary = self.summary();
         let vertex = |_| VertexDetails { subtasks: Vec::new() };
         ExecutionGraphDetails {
@@ -177,7 +200,7 @@ impl Job {
             graph: (*self.graph).clone(),
             root_failure: None,
             failures: Vec::new(),
-            waiting_for: Some(waiting_for.to_owned()),
+            waiting_for: Some(waiting_for),
             restarts: 0,
             checkpoints: None,
         }

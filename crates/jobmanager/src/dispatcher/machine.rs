@@ -4,7 +4,8 @@ use super::config::{DispatcherConfig, DispatcherTimer};
 use super::ended_jobs::EndedJobs;
 use super::job::{Job, Leaving};
 use super::queries::Listing;
-use super::work::{DispatcherDone, DispatcherOp};
+use super::recovery::Recovered;
+use super::work::{DispatcherDone, DispatcherOp, UNSOLICITED};
 use crate::fence::Fence;
 use millstream_core::ids::{FencingToken, JobId};
 use millstream_core::status::JobStatus;
@@ -23,6 +24,10 @@ pub struct Dispatcher {
     /// Lets in what carries our token.
     pub(super) fence: Fence,
     pub(super) phase: Stage,
+    /// What the former leaders left, until the start.
+    pub(super) recovered: Recovered,
+    /// Its term is over: nothing is written or removed any more.
+    pub(super) deposed: bool,
     /// Jobs on their way.
     pub(super) jobs: BTreeMap<JobId, Job>,
     /// Jobs that are over and leave things behind. Their ids cannot be used yet.
@@ -83,6 +88,8 @@ impl Dispatcher {
             process,
             fence: Fence::new(token),
             phase: Stage::Created,
+            recovered: Recovered::default(),
+            deposed: false,
             jobs: BTreeMap::new(),
             leaving: BTreeMap::new(),
             ended: EndedJobs::new(config.ended_jobs_max, config.ended_jobs_ttl_ms),
@@ -178,6 +185,9 @@ impl Dispatcher {
     }
 
     fn on_done(&mut self, cx: &mut Cx<'_, Self>, op: OpId, result: DispatcherDone) {
+        if op == UNSOLICITED {
+            return self.on_unsolicited(cx, result);
+        }
         let Some(job) = self.ops.remove(&op) else {
             self.counters.stale += 1;
             return;
@@ -240,7 +250,10 @@ impl Machine for Dispatcher {
         self.ended.trim(cx.now);
         match input {
             Input::Message { token, message, reply } => self.on_message(cx, token, message, reply),
-            Input::Start if self.phase == Stage::Created => self.phase = Stage::Running,
+            Input::Start if self.phase == Stage::Created => {
+                self.phase = Stage::Running;
+                self.recover(cx);
+            }
             // Timers and outcomes of a machine that does not run concern nobody.
             _ if !matches!(self.phase, Stage::Running | Stage::Ending) => {
                 self.counters.stale += 1;

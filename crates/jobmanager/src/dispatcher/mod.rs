@@ -14,6 +14,7 @@
 //! - `ending`: from the last word of the job master to nothing left;
 //! - `ended_jobs`: what became of jobs;
 //! - `queries`: what people ask; `snapshots`: savepoints and checkpoints on request;
+//! - [`recovery`]: what a new leader begins with, and how a deposed one ends;
 //! - `shutdown`: the end of the cluster;
 //! - `invariants`: what holds after every step.
 
@@ -25,6 +26,7 @@ mod invariants;
 mod job;
 pub mod machine;
 mod queries;
+pub mod recovery;
 mod shutdown;
 mod snapshots;
 mod submission;
@@ -32,7 +34,10 @@ pub mod work;
 
 pub use config::{DispatcherConfig, DispatcherTimer};
 pub use machine::{Counters, Dispatcher};
-pub use work::{DispatcherDone, DispatcherOp};
+pub use recovery::{Recovered, RecoveredJob};
+pub use work::{DispatcherDone, DispatcherOp, UNSOLICITED};
 
+#[cfg(test)]
+mod recovery_test;
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,7 @@
 //! people are told what the dispatcher knows itself.
 
 use super::job::{Job, Phase};
-use super::machine::{Asked, Dispatcher, reply};
+use super::machine::{Asked, Dispatcher, Stage, reply};
 use millstream_core::ids::JobId;
 use millstream_rpc::machine::{AskId, Cx, ReplyTo};
 use millstream_rpc::protocol::details::{ExecutionGraphDetails, JobSummary};
@@ -159,11 +159,22 @@ impl Dispatcher {
         if let Some(details) = self.ended.details(job) {
             return details_answer(details.clone());
         }
-        let unknown = match self.ended.status(job) {
-            Some(status) => format!("details of job {job}: it is {status} and was long ago"),
-            None => format!("job {job}"),
-        };
-        Answer::Refused(Refusal::Unknown(unknown))
+        Answer::Refused(match self.ended.status(job) {
+            Some(status) => {
+                let details = format!("details of job {job}: it is {status} and was long ago");
+                Refusal::Unknown(details)
+            }
+            None => self.refusal_of_stranger(job),
+        })
+    }
+
+    /// Nothing is known of the job here. While jobs are left to the next leader, that says nothing.
+    pub(super) fn refusal_of_stranger(&self, job: JobId) -> Refusal {
+        let leaves = self.phase == Stage::Ending && (self.deposed || self.config.plans_survive);
+        match leaves {
+            true => Refusal::NotReady(format!("job {job} may go on under another leader")),
+            false => Refusal::Unknown(format!("job {job}")),
+        }
     }
 }
 

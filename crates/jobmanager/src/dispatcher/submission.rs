@@ -77,7 +77,8 @@ impl Dispatcher {
             let graph = || Arc::clone(&state.graph);
             return match state.phase {
                 Phase::Persisting => {
-                    Some(DispatcherOp::PersistGraph { job, graph: graph(), epoch })
+                    let submitted = state.summary.started;
+                    Some(DispatcherOp::PersistGraph { job, graph: graph(), submitted, epoch })
                 }
                 Phase::Starting => Some(DispatcherOp::StartJobMaster {
                     job,
@@ -87,7 +88,7 @@ impl Dispatcher {
                 }),
                 Phase::Running => None,
                 Phase::Recording => {
-                    Some(DispatcherOp::RecordResult { job, status: state.summary.status, epoch })
+                    Some(DispatcherOp::RecordResult { job, result: state.result(), epoch })
                 }
                 Phase::Suspending => Some(DispatcherOp::StopJobMaster { job }),
             };
@@ -137,15 +138,11 @@ impl Dispatcher {
             Phase::Recording => match result {
                 DispatcherDone::Done => self.conclude(cx, job),
                 // Until that is certain, nobody may be told: another leader could run it again.
-                DispatcherDone::Failed { .. } | DispatcherDone::Unknown { .. } => {
-                    self.retry_later(cx, job);
-                }
+                _ => self.retry_later(cx, job),
             },
             Phase::Suspending => match result {
                 DispatcherDone::Done => self.on_suspended(cx, job),
-                DispatcherDone::Failed { .. } | DispatcherDone::Unknown { .. } => {
-                    self.retry_later(cx, job);
-                }
+                _ => self.retry_later(cx, job),
             },
             Phase::Running => self.counters.stale += 1,
         }
@@ -171,7 +168,9 @@ impl Dispatcher {
                 self.reject(cx, job, LeavingStep::CleaningUp, &Refusal::NotReady(why));
             }
             // Putting the same plan again tells how it stands.
-            DispatcherDone::Unknown { .. } => self.retry_later(cx, job),
+            DispatcherDone::Unknown { .. } | DispatcherDone::Deposed { .. } => {
+                self.retry_later(cx, job);
+            }
         }
     }
 
@@ -183,14 +182,18 @@ impl Dispatcher {
     }
 
     fn on_started(&mut self, cx: &mut Cx<'_, Self>, job: JobId, result: DispatcherDone) {
+        let recovered = self.jobs.get(&job).is_some_and(|state| state.recovered);
         match result {
             DispatcherDone::Done => self.on_running(cx, job),
+            DispatcherDone::Failed { reason } | DispatcherDone::Unknown { reason } if recovered => {
+                self.on_recovered_not_started(cx, job, reason);
+            }
             DispatcherDone::Failed { reason } => {
                 let why = format!("job {job} could not be started: {reason}");
                 self.reject(cx, job, LeavingStep::CleaningUp, &Refusal::Invalid(why));
             }
             // There may be a job master: it goes first.
-            DispatcherDone::Unknown { reason } => {
+            DispatcherDone::Unknown { reason } | DispatcherDone::Deposed { reason } => {
                 let why = format!("job {job} could not be started: {reason}");
                 self.reject(cx, job, LeavingStep::Stopping, &Refusal::NotReady(why));
             }
@@ -203,6 +206,7 @@ impl Dispatcher {
             return;
         };
         state.enter(Phase::Running);
+        state.trouble = None;
         state.summary.status = JobStatus::Created;
         state.summary.last_modified = cx.wall;
         let cancel = state.cancel == Cancel::Wanted;

@@ -16,10 +16,10 @@ use std::collections::BTreeMap;
 
 type Effects = crate::test_driver::Effects<Dispatcher>;
 
-const A: JobId = JobId(0xA);
-const B: JobId = JobId(0xB);
+pub(super) const A: JobId = JobId(0xA);
+pub(super) const B: JobId = JobId(0xB);
 
-fn graph() -> JobGraph {
+pub(super) fn graph() -> JobGraph {
     JobGraph {
         name: "count".to_owned(),
         vertices: Vec::new(),
@@ -54,18 +54,18 @@ fn details(job: JobId, status: JobStatus) -> Box<ExecutionGraphDetails> {
     })
 }
 
-fn failed() -> DispatcherDone {
+pub(super) fn failed() -> DispatcherDone {
     let reason = "disk full".to_owned();
     DispatcherDone::Failed { reason }
 }
 
-fn unknown() -> DispatcherDone {
+pub(super) fn unknown() -> DispatcherDone {
     let reason = "no answer".to_owned();
     DispatcherDone::Unknown { reason }
 }
 
 /// Effects as lines; timers left out.
-fn lines(effects: &Effects) -> Vec<String> {
+pub(super) fn lines(effects: &Effects) -> Vec<String> {
     effects.iter().filter_map(line).collect()
 }
 
@@ -78,8 +78,8 @@ fn line(effect: &Effect<DispatcherTimer, DispatcherOp>) -> Option<String> {
                 format!("persist {}", name(job))
             }
             DispatcherOp::StartJobMaster { job, .. } => format!("start {}", name(job)),
-            DispatcherOp::RecordResult { job, status, .. } => {
-                format!("record {} {status}", name(job))
+            DispatcherOp::RecordResult { job, result, .. } => {
+                format!("record {} {}", name(job), result.status)
             }
             DispatcherOp::StopJobMaster { job } => format!("stop {}", name(job)),
             DispatcherOp::CleanUpJob { job, .. } => format!("clean up {}", name(job)),
@@ -135,8 +135,8 @@ fn ask_of(effects: &Effects) -> AskId {
     effects.iter().find_map(of_ask).expect("somebody is asked")
 }
 
-struct Session {
-    driver: Driver<Dispatcher>,
+pub(super) struct Session {
+    pub(super) driver: Driver<Dispatcher>,
     /// The operation of the last effects that had one.
     op: OpId,
 }
@@ -146,14 +146,27 @@ impl Session {
         Self::with(DispatcherConfig::default())
     }
 
-    fn with(config: DispatcherConfig) -> Self {
-        let machine = Dispatcher::new(config, "jm:6123".to_owned(), TOKEN);
-        let mut driver = Driver::new(machine);
-        driver.give(Input::Start);
-        Self { driver, op: OpId(0) }
+    pub(super) fn with(config: DispatcherConfig) -> Self {
+        let mut session = Self::unstarted(config, Recovered::default());
+        session.driver.give(Input::Start);
+        session
     }
 
-    fn remember(&mut self, effects: Effects) -> Effects {
+    pub(super) fn unstarted(config: DispatcherConfig, recovered: Recovered) -> Self {
+        let machine = Dispatcher::new(config, "jm:6123".to_owned(), TOKEN);
+        Self { driver: Driver::new(machine.with_recovered(recovered)), op: OpId(0) }
+    }
+
+    /// The operations of these effects.
+    pub(super) fn ops_of(&self, effects: &Effects) -> Vec<OpId> {
+        let of_op = |effect: &Effect<_, _>| match effect {
+            Effect::Op { op, .. } => Some(*op),
+            _ => None,
+        };
+        effects.iter().filter_map(of_op).collect()
+    }
+
+    pub(super) fn remember(&mut self, effects: Effects) -> Effects {
         let of_op = |effect: &Effect<_, _>| match effect {
             Effect::Op { op, .. } => Some(*op),
             _ => None,
@@ -163,17 +176,17 @@ impl Session {
     }
 
     /// An ask; what came out of it.
-    fn ask(&mut self, message: ToDispatcher) -> Effects {
+    pub(super) fn ask(&mut self, message: ToDispatcher) -> Effects {
         let (effects, _) = self.driver.ask(Message::Dispatcher(message));
         self.remember(effects)
     }
 
-    fn submit(&mut self, job: JobId) -> Effects {
+    pub(super) fn submit(&mut self, job: JobId) -> Effects {
         let graph = Box::new(graph());
         self.ask(ToDispatcher::SubmitJob { job, graph })
     }
 
-    fn ended(&mut self, job: JobId, status: JobStatus) -> Effects {
+    pub(super) fn ended(&mut self, job: JobId, status: JobStatus) -> Effects {
         let details = details(job, status);
         let message = ToDispatcher::JobEnded { job, details };
         let effects = self.driver.tell(Message::Dispatcher(message));
@@ -181,18 +194,18 @@ impl Session {
     }
 
     /// The operation under way ends so.
-    fn done(&mut self, result: DispatcherDone) -> Effects {
+    pub(super) fn done(&mut self, result: DispatcherDone) -> Effects {
         let effects = self.driver.done(self.op, result);
         self.remember(effects)
     }
 
-    fn fire(&mut self, timer: DispatcherTimer) -> Effects {
+    pub(super) fn fire(&mut self, timer: DispatcherTimer) -> Effects {
         let effects = self.driver.give(Input::Timer(timer));
         self.remember(effects)
     }
 
     /// A running job.
-    fn run(&mut self, job: JobId) {
+    pub(super) fn run(&mut self, job: JobId) {
         self.submit(job);
         self.done(DispatcherDone::Done);
         self.done(DispatcherDone::Done);

@@ -5,12 +5,15 @@
 //! write to a store carry the dispatcher's term of leadership as `epoch`; the store refuses an
 //! older one.
 
+use crate::ha::ResultRecord;
 use millstream_core::ids::{FencingToken, JobId};
 use millstream_core::job_graph::JobGraph;
-use millstream_core::status::JobStatus;
 use millstream_core::time::{Mono, Timestamp};
 use millstream_rpc::machine::OpId;
 use std::sync::Arc;
+
+/// The name of what no operation asked for.
+pub const UNSOLICITED: OpId = OpId(0);
 
 /// Work that the dispatcher has done by others.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,6 +25,8 @@ pub enum DispatcherOp {
         job: JobId,
         /// Its plan.
         graph: Arc<JobGraph>,
+        /// When it was submitted.
+        submitted: Timestamp,
         /// Who writes.
         epoch: FencingToken,
     },
@@ -44,7 +49,7 @@ pub enum DispatcherOp {
         /// The job.
         job: JobId,
         /// How it ended.
-        status: JobStatus,
+        result: ResultRecord,
         /// Who writes.
         epoch: FencingToken,
     },
@@ -77,6 +82,11 @@ pub enum DispatcherDone {
     /// It may have been done.
     Unknown {
         /// What happened.
+        reason: String,
+    },
+    /// By itself, under [`UNSOLICITED`]: this process does not lead any more.
+    Deposed {
+        /// Why.
         reason: String,
     },
 }

@@ -2,6 +2,7 @@
 
 pub mod cancellation;
 pub mod every_event;
+pub mod ha;
 pub mod heartbeat;
 pub mod jobs;
 pub mod region_failover;
@@ -14,6 +15,9 @@ use crate::family::Family;
 
 pub use cancellation::CANCELLATION;
 pub use every_event::EVERY_EVENT;
+pub use ha::{
+    AMBIGUOUS_PUT, COMPLETION_AFTER_REVOKE, LEADER_CHANGE, SUSPEND_ANYWHERE, TWO_LEADERS,
+};
 pub use heartbeat::HEARTBEAT;
 pub use region_failover::REGION_FAILOVER;
 pub use registration::REGISTRATION;
@@ -22,7 +26,12 @@ pub use stale_messages::STALE_MESSAGES;
 pub use submission::SUBMISSION;
 
 /// All of them.
-pub const ALL: [&Family; 8] = [
+pub const ALL: [&Family; 13] = [
+    &AMBIGUOUS_PUT,
+    &COMPLETION_AFTER_REVOKE,
+    &LEADER_CHANGE,
+    &SUSPEND_ANYWHERE,
+    &TWO_LEADERS,
     &CANCELLATION,
     &EVERY_EVENT,
     &HEARTBEAT,
