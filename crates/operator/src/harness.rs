@@ -1,4 +1,8 @@
-//! Drives one operator alone: push records, read what comes out.
+//! Drives one operator alone: push records, let time pass, take snapshots, read what comes out.
+
+mod snapshot;
+
+pub use snapshot::HarnessSnapshot;
 
 use crate::operator::{Flow, Operator};
 use millstream_checkpoint::snapshot::{OperatorSnapshot, RestoredOperator};
@@ -23,6 +27,7 @@ pub struct OperatorHarness<A, B, O> {
     out: BoxBatch,
     collected: Vec<B>,
     room: usize,
+    snapshots: snapshot::Snapshots,
     _types: std::marker::PhantomData<fn(A)>,
 }
 
@@ -36,7 +41,9 @@ impl<A: Record, B: Record, O: Operator> OperatorHarness<A, B, O> {
     pub fn with_room(operator: O, room: usize) -> Self {
         let out = operator.output();
         let input = Box::new(Batch::<A>::new());
-        Self { operator, input, out, collected: Vec::new(), room, _types: std::marker::PhantomData }
+        let snapshots = snapshot::Snapshots::default();
+        let collected = Vec::new();
+        Self { operator, input, out, collected, room, snapshots, _types: std::marker::PhantomData }
     }
 
     /// Sends the records as one batch and lets the operator run until it has taken them all.

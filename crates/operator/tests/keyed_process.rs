@@ -1,12 +1,14 @@
 //! Functions with state and timers, driven alone.
 
+use millstream_core::{KeyGroup, MaxParallelism, Record};
 use millstream_operator::process::{
     FunctionResult, KeyedProcessFunction, KeyedProcessHarness, ProcessContext, TimeDomain, Timer,
 };
 use millstream_state::{KeyedState, MapState};
+use std::collections::BTreeMap;
 
 /// What a record asks the function to do for its key.
-#[derive(Clone, Copy, Debug, PartialEq, millstream_core::record::Record)]
+#[derive(Clone, Copy, Debug, PartialEq, Record)]
 enum Ask {
     Count,
     Emit(u32),
@@ -175,4 +177,91 @@ fn a_pending_timer_takes_less_than_a_hundred_bytes() {
     assert_eq!(harness.operator().timers(), (0, TIMERS as usize));
     let bytes = harness.operator().memory_bytes() as u64 / TIMERS;
     assert!(bytes < 100, "{bytes} bytes per timer");
+}
+
+/// Which of so many subtasks gets the records of a key.
+fn subtask_of(key: u64, parallelism: u32) -> u32 {
+    let max = MaxParallelism::default_for(1);
+    KeyGroup::of_hash(key.hash64(), max).owner(max, parallelism)
+}
+
+/// Sends each record to the subtask of its key.
+fn push(subtasks: &mut [Harness], asks: impl IntoIterator<Item = (u64, Ask)>) {
+    let parallelism = subtasks.len() as u32;
+    for ask in asks {
+        let subtask = &mut subtasks[subtask_of(ask.0, parallelism) as usize];
+        subtask.push([ask]).expect("nothing fails");
+    }
+}
+
+#[test]
+fn state_and_timers_go_on_from_snapshots_in_any_number_of_subtasks() {
+    const KEYS: u64 = 300;
+    let time = |round: u64, key: u64| (round * 1_000 + key) as i64 * 1_000 + 1;
+    let mut subtasks = vec![harness(1_000)];
+    let mut expected = BTreeMap::<u64, u64>::new();
+    for (round, parallelism) in [3_u32, 1, 4, 2].into_iter().enumerate() {
+        let round = round as u64 + 1;
+        // Two snapshots, the second with changes only; what comes after it is lost.
+        for keys in [0..KEYS, 7..20] {
+            for key in keys.clone() {
+                *expected.entry(key).or_default() += 1;
+            }
+            push(&mut subtasks, keys.clone().map(|key| (key, Ask::Count)));
+            push(&mut subtasks, keys.map(|key| (key, Ask::EventTimer(time(round, key)))));
+            for subtask in &mut subtasks {
+                subtask.snapshot().expect("written");
+            }
+        }
+        let snapshots: Vec<_> =
+            subtasks.iter_mut().map(|subtask| subtask.snapshot().expect("written")).collect();
+        push(&mut subtasks, (0..KEYS).map(|key| (key, Ask::Count)));
+        for subtask in &mut subtasks {
+            subtask.advance_watermark(i64::MAX).expect("nothing fails");
+        }
+
+        subtasks = (0..parallelism).map(|_| harness(1_000)).collect();
+        let mut fired = Vec::new();
+        for (at, subtask) in subtasks.iter_mut().enumerate() {
+            subtask.restore(&snapshots, at as u32, parallelism).expect("restored");
+            subtask.advance_watermark(time(round, KEYS / 2)).expect("nothing fails");
+            fired.extend(subtask.take_output());
+        }
+        fired.sort_unstable();
+        let mut due: Vec<_> = (0..=KEYS / 2).map(|key| (key, time(round, key))).collect();
+        if round > 1 {
+            due.extend((KEYS / 2 + 1..KEYS).map(|key| (key, time(round - 1, key))));
+        }
+        due.sort_unstable();
+        assert_eq!(fired, due, "round {round}");
+        for key in 0..KEYS {
+            let subtask = &mut subtasks[subtask_of(key, parallelism) as usize];
+            let count = subtask.with_state(&key, |state| state.count);
+            assert_eq!(count, expected[&key], "key {key} in round {round}");
+            let fired = subtask.with_state(&key, |state| state.fired.len() as u64);
+            assert_eq!(fired, if key <= KEYS / 2 { round } else { round - 1 });
+        }
+    }
+}
+
+#[test]
+fn states_have_the_names_of_their_fields() {
+    let mut harness = harness(1_000);
+    harness.push([(1, Ask::Count), (1, Ask::EventTimer(1))]).expect("nothing fails");
+    let snapshot = harness.snapshot().expect("written");
+    let tables = snapshot.state().tables.iter();
+    let shown: Vec<String> = tables
+        .map(|t| {
+            format!("{}: {} {} -> {}", t.name, t.schema.key, t.schema.namespace, t.schema.value)
+        })
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            "value-fields: u64 () -> Counts { count: u64 }",
+            "fired: u64 i64 -> entry { value: u64 }",
+            "timers-event: u64 ((), i64) -> ()",
+            "timers-processing: u64 ((), i64) -> ()",
+        ]
+    );
 }

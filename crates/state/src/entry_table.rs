@@ -7,7 +7,11 @@
 //! changed without a look at the ring.
 
 use crate::entry_key::{EntryKey, entry_hash};
+use crate::restore::RestoreError;
 use crate::table::KeyedTable;
+use millstream_checkpoint::handle::TableSchema;
+use millstream_checkpoint::snapshot::{RestoredTable, TableSnapshot};
+use millstream_core::key_group::MaxParallelism;
 use millstream_core::record::{DecodeError, Input, Output, Schema};
 use millstream_core::{Key, Record};
 
@@ -17,6 +21,33 @@ pub(crate) struct EntryTable<K, N, V> {
     /// By row number.
     links: Vec<Link>,
     heads: KeyedTable<K, Head>,
+}
+
+/// A table of named rows as it is now: in a snapshot, entries are namespaces of their key.
+pub(crate) fn freeze_entries<K: Key, N: Key, V: Record>(
+    rows: &mut KeyedTable<EntryKey<K, N>, V>,
+    name: &str,
+    max: MaxParallelism,
+    base: bool,
+) -> TableSnapshot {
+    let schema = TableSchema { key: K::schema(), namespace: N::schema(), value: V::schema() };
+    TableSnapshot { name: name.to_owned(), schema, content: Box::new(rows.freeze(max, base)) }
+}
+
+/// Takes over what snapshots of such a table hold.
+pub(crate) fn restore_entries<K: Key, N: Key, V: Record>(
+    rows: &mut KeyedTable<EntryKey<K, N>, V>,
+    tables: Vec<RestoredTable>,
+    max: MaxParallelism,
+) -> Result<(), RestoreError> {
+    for RestoredTable { name, schema, blocks } in tables {
+        // Here, key and namespace are one: they are encoded one after the other either way.
+        let TableSchema { key, namespace, value } = schema;
+        let key = Schema::Tuple(vec![key, namespace]);
+        let schema = TableSchema { key, namespace: <()>::schema(), value };
+        rows.restore(RestoredTable { name, schema, blocks }, max)?;
+    }
+    Ok(())
 }
 
 /// The rows of the same key before and after a row.
@@ -172,6 +203,37 @@ impl<K: Key, N: Key, V: Record> EntryTable<K, N, V> {
     /// Up to `limit` rows from the row number `cursor` on, and where to go on if there are more.
     pub(crate) fn rows_from(&self, cursor: u32, limit: usize) -> (Vec<u32>, Option<u32>) {
         self.rows.rows_from(cursor, limit)
+    }
+
+    /// The table as it is now.
+    pub(crate) fn freeze(&mut self, name: &str, max: MaxParallelism, base: bool) -> TableSnapshot {
+        freeze_entries(&mut self.rows, name, max, base)
+    }
+
+    /// Takes over what snapshots hold, by key in ascending order.
+    pub(crate) fn restore(
+        &mut self,
+        tables: Vec<RestoredTable>,
+        max: MaxParallelism,
+        order: impl Fn(&N) -> u64,
+    ) -> Result<(), RestoreError> {
+        restore_entries(&mut self.rows, tables, max)?;
+        self.relink(order);
+        Ok(())
+    }
+
+    /// Links all rows, by key in ascending order.
+    fn relink(&mut self, order: impl Fn(&N) -> u64) {
+        self.links.clear();
+        self.heads.clear();
+        let (rows, _) = self.rows.rows_from(0, usize::MAX);
+        let mut rows: Vec<(u64, u32)> =
+            rows.into_iter().map(|row| (order(&self.rows.key_at(row).entry), row)).collect();
+        rows.sort_unstable();
+        for (_, row) in rows {
+            let key = self.rows.key_at(row).key;
+            self.link(Hashed { hash: key.hash64(), key: &key }, row);
+        }
     }
 
     fn head(&self, key: Hashed<'_, K>) -> Head {

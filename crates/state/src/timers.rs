@@ -7,7 +7,11 @@
 //! more than half of the entries are such, the heap is made anew.
 
 use crate::entry_key::{EntryKey, entry_hash};
+use crate::entry_table::{freeze_entries, restore_entries};
+use crate::restore::RestoreError;
 use crate::table::KeyedTable;
+use millstream_checkpoint::snapshot::{RestoredTable, TableSnapshot};
+use millstream_core::key_group::MaxParallelism;
 use millstream_core::time::Timestamp;
 use millstream_core::{Key, Record};
 use std::cmp::Reverse;
@@ -112,6 +116,22 @@ impl<K: Key, N: Key> TimerQueue<K, N> {
         self.timers.take_out(entry_hash(hash, name.hash64()), row);
         self.tidy();
         Some(Due { hash, key, namespace: name.0, time })
+    }
+
+    /// The timers as they are now.
+    pub fn freeze(&mut self, name: &str, max: MaxParallelism, base: bool) -> TableSnapshot {
+        freeze_entries(&mut self.timers, name, max, base)
+    }
+
+    /// Takes over what snapshots hold.
+    pub fn restore(
+        &mut self,
+        tables: Vec<RestoredTable>,
+        max: MaxParallelism,
+    ) -> Result<(), RestoreError> {
+        restore_entries(&mut self.timers, tables, max)?;
+        self.reorder();
+        Ok(())
     }
 
     /// Makes the first entry that of a timer, and most of them.

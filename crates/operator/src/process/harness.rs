@@ -4,7 +4,7 @@ use super::function::KeyedProcessFunction;
 use super::keyed_process::KeyedProcess;
 use crate::clock::ManualClock;
 use crate::context::TaskContext;
-use crate::harness::OperatorHarness;
+use crate::harness::{HarnessSnapshot, OperatorHarness};
 use crate::key::{ByValue, KeySelector};
 use millstream_core::time::Timestamp;
 use millstream_core::{Key, OperatorError, Record};
@@ -63,6 +63,22 @@ impl<K: Key, T: Record, F: KeyedProcessFunction<K, T>> KeyedProcessHarness<K, T,
     /// Ends the input.
     pub fn finish(&mut self) -> Result<(), OperatorError> {
         self.harness.finish()
+    }
+
+    /// Lets a barrier pass and writes state and timers; after the first time, changes only.
+    pub fn snapshot(&mut self) -> Result<HarnessSnapshot, OperatorError> {
+        self.harness.snapshot(TaskContext::alone().max_parallelism)
+    }
+
+    /// Goes on from snapshots of all former subtasks, as one of `parallelism`. Before the first
+    /// record.
+    pub fn restore(
+        &mut self,
+        snapshots: &[HarnessSnapshot],
+        subtask: u32,
+        parallelism: u32,
+    ) -> Result<(), OperatorError> {
+        self.harness.restore(snapshots, subtask, parallelism)
     }
 
     /// What has come out since the last call.

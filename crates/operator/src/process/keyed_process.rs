@@ -13,6 +13,9 @@ use crate::context::TaskContext;
 use crate::flat_map::check_surplus;
 use crate::key::KeySelector;
 use crate::operator::{Flow, Operator};
+use millstream_checkpoint::snapshot::{OperatorSnapshot, RestoredOperator};
+use millstream_core::checkpoint::Barrier;
+use millstream_core::key_group::MaxParallelism;
 use millstream_core::time::{MAX_WATERMARK, Timestamp};
 use millstream_core::{Key, OperatorError, Record};
 use millstream_shuffle::batch::{AnyBatch, Batch, BoxBatch, cast};
@@ -34,6 +37,7 @@ pub struct KeyedProcess<K: Key, T: Record, F: KeyedProcessFunction<K, T>> {
     state: KeyedStateStore<K, F::State>,
     timers: TimerService<K>,
     clock: ProcessingClock,
+    max_parallelism: MaxParallelism,
     waiting: Waiting<K, T>,
 }
 
@@ -84,6 +88,7 @@ impl<K: Key, T: Record, F: KeyedProcessFunction<K, T>> KeyedProcess<K, T, F> {
             state: KeyedStateStore::new(),
             timers: TimerService::new(),
             clock: context.clock.clone(),
+            max_parallelism: context.max_parallelism,
             waiting: Waiting::new(),
         })
     }
@@ -211,6 +216,24 @@ impl<K: Key, T: Record, F: KeyedProcessFunction<K, T>> Operator for KeyedProcess
         self.timers.watermark = self.timers.watermark.max(watermark);
         self.timers.now = self.clock.now();
         self.fire(TimeDomain::EventTime, &mut cast::<F::Out>(out).items, room)
+    }
+
+    fn snapshot(
+        &mut self,
+        barrier: &Barrier,
+        snapshot: &mut OperatorSnapshot,
+    ) -> Result<(), OperatorError> {
+        let base = !barrier.kind.is_savepoint();
+        self.state.snapshot(self.max_parallelism, base, snapshot);
+        self.timers.snapshot(self.max_parallelism, base, snapshot);
+        Ok(())
+    }
+
+    fn restore(&mut self, mut restored: RestoredOperator) -> Result<(), OperatorError> {
+        let max = self.max_parallelism;
+        let result = self.state.restore(max, &mut restored);
+        let result = result.and_then(|()| self.timers.restore(max, &mut restored));
+        result.map_err(|error| OperatorError::from_error(&error))
     }
 
     fn close(&mut self, completed: bool) -> Result<(), OperatorError> {

@@ -1,10 +1,17 @@
 //! [`TimerService`]: the timers of an operator in both kinds of time, and how far each kind is.
 
 use super::function::TimeDomain;
+use millstream_checkpoint::snapshot::{OperatorSnapshot, RestoredOperator};
 use millstream_core::Key;
+use millstream_core::key_group::MaxParallelism;
 use millstream_core::time::{MIN_WATERMARK, Timestamp};
 use millstream_state::TimerQueue;
+use millstream_state::restore::RestoreError;
 use millstream_state::timers::Due;
+
+/// The names of the states that hold the timers. No field of a state struct has such a name.
+const EVENT: &str = "timers-event";
+const PROCESSING: &str = "timers-processing";
 
 /// The timers of the keys of one subtask.
 pub struct TimerService<K> {
@@ -39,6 +46,25 @@ impl<K: Key> TimerService<K> {
             TimeDomain::ProcessingTime => (self.processing.next(), self.now),
         };
         next.is_some_and(|time| time <= reached)
+    }
+
+    pub(super) fn snapshot(
+        &mut self,
+        max: MaxParallelism,
+        base: bool,
+        snapshot: &mut OperatorSnapshot,
+    ) {
+        snapshot.tables.push(self.event.freeze(EVENT, max, base));
+        snapshot.tables.push(self.processing.freeze(PROCESSING, max, base));
+    }
+
+    pub(super) fn restore(
+        &mut self,
+        max: MaxParallelism,
+        restored: &mut RestoredOperator,
+    ) -> Result<(), RestoreError> {
+        self.event.restore(restored.take_tables(EVENT), max)?;
+        self.processing.restore(restored.take_tables(PROCESSING), max)
     }
 
     /// What all timers take.

@@ -5,6 +5,9 @@ use super::scope::CallScope;
 use super::ttl::{Expiring, Lasting, Stored, TtlUpdate};
 use super::{StateTable, expired_rows};
 use crate::entry_table::{EntryTable, Hashed, Walk};
+use crate::restore::RestoreError;
+use millstream_checkpoint::snapshot::{RestoredTable, TableSnapshot};
+use millstream_core::key_group::MaxParallelism;
 use millstream_core::time::Timestamp;
 use millstream_core::{Key, Record};
 use std::cell::RefCell;
@@ -164,6 +167,18 @@ impl<P: Key, T: Record, S: Stored<T>> StateTable for ListTable<P, T, S> {
 
     fn memory_bytes(&self) -> usize {
         self.items.memory_bytes()
+    }
+
+    fn freeze(&mut self, max: MaxParallelism, base: bool) -> TableSnapshot {
+        self.items.freeze(self.spec.name, max, base)
+    }
+
+    fn restore(
+        &mut self,
+        tables: Vec<RestoredTable>,
+        max: MaxParallelism,
+    ) -> Result<(), RestoreError> {
+        self.items.restore(tables, max, |place| *place)
     }
 
     fn sweep(&mut self, now: Timestamp, limit: usize) {

@@ -5,6 +5,9 @@ use super::scope::CallScope;
 use super::ttl::{Expiring, Lasting, Stored, Ttl, TtlUpdate};
 use super::{StateTable, expired_rows};
 use crate::entry_table::{EntryTable, Hashed, Walk};
+use crate::restore::RestoreError;
+use millstream_checkpoint::snapshot::{RestoredTable, TableSnapshot};
+use millstream_core::key_group::MaxParallelism;
 use millstream_core::time::Timestamp;
 use millstream_core::{Key, Record};
 use std::cell::RefCell;
@@ -232,6 +235,18 @@ impl<P: Key, K: Key, V: Record, S: Stored<V>> StateTable for MapTable<P, K, V, S
 
     fn memory_bytes(&self) -> usize {
         self.entries.memory_bytes()
+    }
+
+    fn freeze(&mut self, max: MaxParallelism, base: bool) -> TableSnapshot {
+        self.entries.freeze(self.spec.name, max, base)
+    }
+
+    fn restore(
+        &mut self,
+        tables: Vec<RestoredTable>,
+        max: MaxParallelism,
+    ) -> Result<(), RestoreError> {
+        self.entries.restore(tables, max, |_| 0)
     }
 
     fn sweep(&mut self, now: Timestamp, limit: usize) {

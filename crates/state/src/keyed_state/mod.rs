@@ -31,9 +31,12 @@ pub use ttl::{Ttl, TtlUpdate, TtlVisibility};
 pub use value::ValueState;
 
 use crate::entry_table::EntryTable;
+use crate::restore::RestoreError;
+use millstream_checkpoint::snapshot::{RestoredTable, TableSnapshot};
 #[doc(hidden)]
 pub use millstream_core::Key;
 use millstream_core::Record;
+use millstream_core::key_group::MaxParallelism;
 use millstream_core::time::Timestamp;
 use std::rc::Rc;
 use ttl::Stored;
@@ -132,6 +135,16 @@ pub trait StateTable {
 
     /// What it takes.
     fn memory_bytes(&self) -> usize;
+
+    /// The table as it is now, under the name of its field.
+    fn freeze(&mut self, max: MaxParallelism, base: bool) -> TableSnapshot;
+
+    /// Takes over what snapshots hold.
+    fn restore(
+        &mut self,
+        tables: Vec<RestoredTable>,
+        max: MaxParallelism,
+    ) -> Result<(), RestoreError>;
 
     /// Looks at up to so many rows and removes those that have expired.
     fn sweep(&mut self, now: Timestamp, limit: usize);

@@ -1,13 +1,19 @@
 //! [`KeyedStateStore`]: a state struct and its tables, as an operator drives them.
 
 use super::scope::CallScope;
-use super::{KeyedState, StateTable};
+use super::{FieldSpec, KeyedState, StateTable};
+use crate::restore::RestoreError;
 use crate::table::{KeyedTable, Visited};
+use millstream_checkpoint::snapshot::{OperatorSnapshot, RestoredOperator, TableSnapshot};
+use millstream_core::key_group::MaxParallelism;
 use millstream_core::time::Timestamp;
 use millstream_core::{Key, Record};
 use std::borrow::Borrow;
 use std::ops::ControlFlow;
 use std::rc::Rc;
+
+/// The name of the state that holds the rows: of all fields but maps and lists. No field has it.
+const ROW: &str = "value-fields";
 
 /// The state of all keys of one subtask.
 pub struct KeyedStateStore<K, S: KeyedState> {
@@ -145,6 +151,39 @@ impl<K: Key, S: KeyedState> KeyedStateStore<K, S> {
                 self.rows.put(hash, &key, &row);
             }
         }
+    }
+
+    /// Hands over all state as it is now; `base` as for [`KeyedTable::freeze`].
+    pub fn snapshot(&mut self, max: MaxParallelism, base: bool, snapshot: &mut OperatorSnapshot) {
+        if S::HAS_ROW {
+            let (name, schema) = (ROW.to_owned(), KeyedTable::<K, S::Row>::schema());
+            let content = Box::new(self.rows.freeze(max, base));
+            snapshot.tables.push(TableSnapshot { name, schema, content });
+        }
+        self.state.tables(&mut |table| snapshot.tables.push(table.freeze(max, base)));
+    }
+
+    /// Takes over what snapshots hold. Fields that this program does not have are dropped.
+    pub fn restore(
+        &mut self,
+        max: MaxParallelism,
+        restored: &mut RestoredOperator,
+    ) -> Result<(), RestoreError> {
+        if S::HAS_ROW {
+            for table in restored.take_tables(ROW) {
+                self.rows.restore(table, max)?;
+            }
+        }
+        let mut result = Ok(());
+        self.state.tables(&mut |table| {
+            let FieldSpec { name, aliases, .. } = *table.spec();
+            let names = std::iter::once(&name).chain(aliases);
+            let tables = names.flat_map(|name| restored.take_tables(name)).collect();
+            if result.is_ok() {
+                result = table.restore(tables, max);
+            }
+        });
+        result
     }
 
     /// Shows the tables of the fields that have one.
