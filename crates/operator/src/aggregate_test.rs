@@ -63,7 +63,7 @@ impl<R: Record, O: Operator> Subtasks<R, O> {
                 KeyGroupRange::of_subtask(subtask, max, parallelism),
                 0,
             );
-            for table in harness.snapshot(kind).expect("nothing fails").tables {
+            for table in harness.hand_over(kind).expect("nothing fails").tables {
                 let state = writer.table(table, None, kind.is_incremental());
                 states.push(state.expect("written"));
             }
@@ -80,7 +80,7 @@ impl<R: Record, O: Operator> Subtasks<R, O> {
             let groups = KeyGroupRange::of_subtask(subtask, max, parallelism);
             let handles = OperatorRestore { tables: states.to_vec(), lists: Vec::new() };
             let restored = open_tables(&storage, &handles, &groups).expect("readable");
-            harness.restore(restored).expect("restorable");
+            harness.take_over(restored).expect("restorable");
         }
     }
 }
@@ -146,7 +146,7 @@ fn state_of_another_type_is_refused_by_name() {
     let storage: Arc<dyn Storage> = Arc::new(storage);
     let handles = OperatorRestore { tables: states, lists: Vec::new() };
     let restored = open_tables(&storage, &handles, &KeyGroupRange(0..MAX)).expect("readable");
-    let error = new.restore(restored).expect_err("a sum is no text").to_string();
+    let error = new.take_over(restored).expect_err("a sum is no text").to_string();
     for part in ["`aggregate`", "value", "i64", "string"] {
         assert!(error.contains(part), "{error}");
     }
@@ -162,7 +162,7 @@ fn the_snapshot_of_a_combiner_is_empty_because_it_was_flushed() {
     );
     let mut harness = OperatorHarness::<Event, (u64, i64), _>::new(combine);
     harness.push_keyed([(1, 1), (2, 5), (1, 2)], key).expect("nothing fails");
-    let state = harness.snapshot(SnapshotKind::Checkpoint).expect("nothing fails");
+    let state = harness.hand_over(SnapshotKind::Checkpoint).expect("nothing fails");
     assert!(state.tables.is_empty() && state.lists.is_empty());
     let all: BTreeMap<u64, i64> = harness.take_output().into_iter().collect();
     assert_eq!(all, BTreeMap::from([(1, 3), (2, 5)]));

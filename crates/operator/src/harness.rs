@@ -69,8 +69,8 @@ impl<A: Record, B: Record, O: Operator> OperatorHarness<A, B, O> {
         self.run(|operator, _, out, room| operator.flush(out, room))
     }
 
-    /// Takes a snapshot as at a barrier: what is held back leaves first.
-    pub fn snapshot(&mut self, kind: SnapshotKind) -> Result<OperatorSnapshot, OperatorError> {
+    /// What the operator hands over at a barrier of this kind; what is held back leaves first.
+    pub fn hand_over(&mut self, kind: SnapshotKind) -> Result<OperatorSnapshot, OperatorError> {
         self.flush()?;
         let mut state = OperatorSnapshot::default();
         let barrier = Barrier {
@@ -84,7 +84,7 @@ impl<A: Record, B: Record, O: Operator> OperatorHarness<A, B, O> {
     }
 
     /// Gives the operator the state that it begins with.
-    pub fn restore(&mut self, state: RestoredOperator) -> Result<(), OperatorError> {
+    pub fn take_over(&mut self, state: RestoredOperator) -> Result<(), OperatorError> {
         self.operator.restore(state)
     }
 

@@ -160,5 +160,6 @@ fn details_of(job: JobId, result: ResultRecord) -> ExecutionGraphDetails {
         root_failure: failure,
         waiting_for: None,
         restarts: 0,
+        checkpoints: None,
     }
 }

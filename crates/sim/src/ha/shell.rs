@@ -367,5 +367,6 @@ fn details(job: JobId, status: JobStatus, now: i64) -> ExecutionGraphDetails {
         failures: Vec::new(),
         waiting_for: None,
         restarts: 0,
+        checkpoints: None,
     }
 }
