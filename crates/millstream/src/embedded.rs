@@ -4,6 +4,7 @@
 //! them; they serve all further jobs of the process and end with it.
 
 use crate::interrupt;
+use crate::process::config::set_state_directories;
 use crate::process::in_process::{InProcessChildren, Plans};
 use crate::process::job_manager::{JobManager, STANDALONE_TOKEN};
 use crate::process::task_manager::start_task_executor;
@@ -12,6 +13,7 @@ use millstream_api::error::{Error, ErrorCode, Result};
 use millstream_api::executor::{JobClient, PipelineExecutor};
 use millstream_core::config::{ConfigError, Configuration, catalog};
 use millstream_core::ids::{JobId, ResourceId};
+use millstream_host::directories::Home;
 use millstream_operator::plan::Plan;
 use millstream_rest::{Port, RestConfig, RestServer};
 use millstream_rpc::protocol::EndpointName;
@@ -37,7 +39,11 @@ pub struct EmbeddedExecutor {
 
 impl EmbeddedExecutor {
     /// Jobs run in a cluster of this process that reads this configuration.
-    pub fn new(configuration: Configuration) -> Self {
+    pub fn new(mut configuration: Configuration) -> Self {
+        // Without a place to keep them there are no checkpoints, unless one is configured.
+        if let Ok(home) = Home::from_env() {
+            set_state_directories(&mut configuration, &home);
+        }
         Self { configuration, cluster: OnceLock::new() }
     }
 

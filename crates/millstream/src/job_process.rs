@@ -97,6 +97,7 @@ impl JobProcessExecutor {
             registry,
             network.clone(),
             events.clone(),
+            Arc::new(millstream_host::storage::open),
         );
         let host = Arc::new(host);
         start_thread("data-intake", move || take_connections(&network));

@@ -3,12 +3,18 @@
 
 use crate::failure::{TaskError, guard, guard_routing};
 use crate::slot::{Deployment, Slot, SlotMail};
-use crate::stream_task::{Chain, Head, Outputs, StreamTask};
+use crate::snapshots::Snapshots;
+use crate::storages::{Roots, StorageFactory, Storages};
+use crate::stream_task::{Chain, Head, Outputs, RestoredTask, StreamTask};
+use millstream_checkpoint::handle::TaskRestore;
+use millstream_checkpoint::state_file::open_tables;
 use millstream_core::OperatorError;
 use millstream_core::ids::{AllocationId, ExecutionAttemptId, ResourceId};
+use millstream_core::job_graph::OperatorInfo;
+use millstream_core::key_group::KeyGroupRange;
 use millstream_core::status::ExecutionState;
 use millstream_operator::clock::ProcessingClock;
-use millstream_operator::context::TaskContext;
+use millstream_operator::context::{OperatorLabel, TaskContext};
 use millstream_operator::plan::{self, Plan, RouterContext, VertexPlan};
 use millstream_rpc::protocol::deployment::TaskDeploymentDescriptor;
 use millstream_rpc::protocol::job_link::{FromJobProcess, ToJobProcess};
@@ -41,6 +47,8 @@ struct Shared {
     registry: PartitionRegistry,
     network: Network,
     events: EventSink,
+    storages: Arc<Storages>,
+    snapshots: Arc<Snapshots>,
     configuration: Arc<BTreeMap<String, String>>,
 }
 
@@ -52,16 +60,21 @@ struct State {
 }
 
 impl TaskHost {
-    /// Runs tasks of the plan on the worker `here`; tells `events` what becomes of them.
+    /// Runs tasks of the plan on the worker `here`; tells `events` what becomes of them. Their state is
+    /// written to, and read from, what `open_storage` opens.
     pub fn new(
         plan: Arc<Plan>,
         here: ResourceId,
         registry: PartitionRegistry,
         network: Network,
         events: EventSink,
+        open_storage: StorageFactory,
     ) -> Self {
         let configuration = Arc::new(plan.graph.configuration.clone());
-        let shared = Shared { plan, here, registry, network, events, configuration };
+        let storages = Arc::new(Storages::new(open_storage));
+        let snapshots = Arc::new(Snapshots::new(storages.clone(), events.clone()));
+        let shared =
+            Shared { plan, here, registry, network, events, storages, snapshots, configuration };
         Self { shared: Arc::new(shared), state: Mutex::default() }
     }
 
@@ -70,17 +83,31 @@ impl TaskHost {
         match message {
             ToJobProcess::Start { .. } => (),
             ToJobProcess::Deploy(descriptor) => self.deploy(*descriptor),
-            ToJobProcess::Cancel { attempt } => self.mail(attempt, SlotMail::Cancel(attempt)),
+            ToJobProcess::Cancel { attempt } => {
+                self.mail(attempt, SlotMail::Cancel(attempt));
+            }
             ToJobProcess::NextSplit { attempt, split } => {
                 self.mail(attempt, SlotMail::Split(attempt, split));
             }
             ToJobProcess::UpdatePartitions { attempt, channels } => {
                 self.mail(attempt, SlotMail::UpdateChannels(attempt, channels));
             }
-            // Tasks take no part in checkpoints yet: their master triggers none.
-            ToJobProcess::TriggerCheckpoint { .. }
-            | ToJobProcess::CheckpointCompleted { .. }
-            | ToJobProcess::CheckpointAborted { .. } => (),
+            ToJobProcess::TriggerCheckpoint { attempt, barrier } => {
+                if !self.mail(attempt, SlotMail::Trigger(attempt, barrier)) {
+                    let (checkpoint, cause) =
+                        (barrier.checkpoint, "the task is not here".to_owned());
+                    let decline = FromJobProcess::DeclineCheckpoint { attempt, checkpoint, cause };
+                    (self.shared.events)(decline);
+                }
+            }
+            ToJobProcess::CheckpointCompleted { attempt, checkpoint } => {
+                self.shared.snapshots.completed(attempt, checkpoint);
+                self.mail(attempt, SlotMail::CheckpointCompleted(attempt, checkpoint));
+            }
+            ToJobProcess::CheckpointAborted { attempt, checkpoint } => {
+                self.shared.snapshots.aborted(attempt, checkpoint);
+                self.mail(attempt, SlotMail::CheckpointAborted(attempt, checkpoint));
+            }
             ToJobProcess::Dismiss => self.dismiss(),
         }
     }
@@ -106,6 +133,8 @@ impl TaskHost {
             descriptor.parallelism
         );
         let metrics = Arc::<Mutex<TaskMetrics>>::default();
+        let setup = descriptor.checkpointing.clone();
+        self.shared.snapshots.register(attempt, setup, groups_of(&descriptor));
         let shared = self.shared.clone();
         let build = Box::new(move |wake: &Wake| shared.build(index, descriptor, wake));
         let mut state = lock(&self.state);
@@ -113,10 +142,13 @@ impl TaskHost {
         let slot = match state.slots.entry(allocation) {
             std::collections::btree_map::Entry::Occupied(slot) => slot.into_mut(),
             std::collections::btree_map::Entry::Vacant(free) => {
-                match Slot::start("slot", self.shared.events.clone()) {
+                let (events, snapshots) =
+                    (self.shared.events.clone(), self.shared.snapshots.clone());
+                match Slot::start("slot", events, snapshots) {
                     Ok(slot) => free.insert(slot),
                     Err(error) => {
                         drop(state);
+                        self.shared.snapshots.forget(attempt);
                         return self.refuse(attempt, format!("cannot start a thread: {error}"));
                     }
                 }
@@ -146,12 +178,13 @@ impl TaskHost {
         (self.shared.events)(FromJobProcess::TaskState(Box::new(state)));
     }
 
-    fn mail(&self, attempt: ExecutionAttemptId, mail: SlotMail) {
+    /// Whether there was somebody to read it.
+    fn mail(&self, attempt: ExecutionAttemptId, mail: SlotMail) -> bool {
         let state = lock(&self.state);
         let slot = state.attempts.get(&attempt).and_then(|(slot, _)| state.slots.get(slot));
-        if let Some(slot) = slot {
-            slot.send(mail);
-        }
+        let Some(slot) = slot.filter(|slot| !slot.is_finished()) else { return false };
+        slot.send(mail);
+        true
     }
 
     /// Ends every slot once its tasks have ended.
@@ -168,6 +201,7 @@ impl TaskHost {
         for slot in slots.into_values() {
             slot.join();
         }
+        self.shared.snapshots.close();
     }
 }
 
@@ -205,7 +239,38 @@ impl Shared {
             let made = guard(&chained.label, || chained.factory.make(&context))?;
             chain.push(next_id()?, chained.label.clone(), made);
         }
-        Ok(StreamTask::new(head, chain, outputs))
+        let mut task = StreamTask::new(head, chain, outputs);
+        if descriptor.checkpointing.is_some() {
+            task = task.with_checkpoints();
+        }
+        if let Some(restore) = &descriptor.restore {
+            task.restore(self.open(index, restore, &descriptor)?)?;
+        }
+        Ok(task)
+    }
+
+    /// Opens the state that the task begins with: lists are read, tables when they are wanted.
+    fn open(
+        &self,
+        index: usize,
+        restore: &TaskRestore,
+        descriptor: &TaskDeploymentDescriptor,
+    ) -> Result<RestoredTask, TaskError> {
+        let own = descriptor.checkpointing.as_ref().map(|setup| setup.directory.as_str());
+        let (roots, groups) = (Roots { storages: &self.storages, own }, groups_of(descriptor));
+        let mut operators = BTreeMap::new();
+        for (id, state) in &restore.operators {
+            let opened = open_tables(&roots, state, &groups).map_err(|cause| {
+                let mut known = self.plan.graph.vertices[index].operators.iter();
+                let label = known.find(|operator| operator.id == *id).map(label_of);
+                let checkpoint = restore.checkpoint;
+                let message = format!("cannot read its state in checkpoint {checkpoint}: {cause}");
+                TaskError::Operator { label, error: OperatorError::new(message) }
+            })?;
+            operators.insert(*id, opened);
+        }
+        let (checkpoint, finished) = (restore.checkpoint, restore.finished);
+        Ok(RestoredTask { checkpoint, finished, operators })
     }
 
     fn context(&self, descriptor: &TaskDeploymentDescriptor, wake: &Wake) -> TaskContext {
@@ -274,6 +339,16 @@ impl Shared {
         });
         gates.collect()
     }
+}
+
+/// The key groups of the task's keyed state.
+fn groups_of(descriptor: &TaskDeploymentDescriptor) -> KeyGroupRange {
+    let TaskDeploymentDescriptor { attempt, max_parallelism, parallelism, .. } = descriptor;
+    KeyGroupRange::of_subtask(attempt.subtask, *max_parallelism, *parallelism)
+}
+
+fn label_of(operator: &OperatorInfo) -> OperatorLabel {
+    OperatorLabel { name: operator.name.as_str().into(), declared_at: operator.declared_at.clone() }
 }
 
 fn unlabelled(error: OperatorError) -> TaskError {

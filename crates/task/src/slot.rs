@@ -8,7 +8,9 @@ use crate::failure::{TaskError, catch};
 use crate::host::EventSink;
 use crate::mailbox::Mailbox;
 use crate::rest::Rest;
-use crate::stream_task::{Step, StreamTask};
+use crate::snapshots::Snapshots;
+use crate::stream_task::{Step, StreamTask, TaskReport};
+use millstream_core::checkpoint::{Barrier, CheckpointId};
 use millstream_core::ids::{ExecutionAttemptId, JobVertexId};
 use millstream_core::job_graph::SourceSplit;
 use millstream_core::status::ExecutionState;
@@ -34,6 +36,12 @@ pub enum SlotMail {
     Split(ExecutionAttemptId, Option<SourceSplit>),
     /// Producers have (new) places: gate, channel, place.
     UpdateChannels(ExecutionAttemptId, Vec<(u32, u32, InputChannelDescriptor)>),
+    /// A checkpoint begins at the attempt.
+    Trigger(ExecutionAttemptId, Barrier),
+    /// A checkpoint is complete.
+    CheckpointCompleted(ExecutionAttemptId, CheckpointId),
+    /// A checkpoint will never be complete.
+    CheckpointAborted(ExecutionAttemptId, CheckpointId),
     /// End when no task is left.
     Dismiss,
 }
@@ -61,15 +69,20 @@ pub struct Slot {
 }
 
 impl Slot {
-    /// Starts the thread; what happens to its tasks goes to `events`.
-    pub fn start(name: &str, events: EventSink) -> std::io::Result<Self> {
+    /// Starts the thread; what happens to its tasks goes to `events`, what they hand over at barriers
+    /// to `snapshots`.
+    pub(crate) fn start(
+        name: &str,
+        events: EventSink,
+        snapshots: Arc<Snapshots>,
+    ) -> std::io::Result<Self> {
         let mailbox = Arc::new(Mailbox::default());
         let ended = Arc::new(AtomicBool::new(false));
         let thread = Builder::new().name(name.to_owned()).spawn({
             let (mailbox, ended) = (mailbox.clone(), Ended(ended.clone()));
             move || {
                 let (tasks, rest) = (Vec::new(), Rest::default());
-                SlotThread { mailbox, events, tasks, dismissed: false, rest }.run();
+                SlotThread { mailbox, events, snapshots, tasks, dismissed: false, rest }.run();
                 drop(ended);
             }
         })?;
@@ -106,6 +119,7 @@ impl Drop for Ended {
 struct SlotThread {
     mailbox: Arc<Mailbox<SlotMail>>,
     events: EventSink,
+    snapshots: Arc<Snapshots>,
     /// Downstream first.
     tasks: Vec<RunningTask>,
     dismissed: bool,
@@ -160,6 +174,13 @@ impl SlotThread {
                     }
                     Ok(())
                 }),
+                SlotMail::Trigger(attempt, barrier) => self.trigger(attempt, barrier),
+                SlotMail::CheckpointCompleted(attempt, checkpoint) => {
+                    self.change(attempt, |task| task.checkpoint_completed(checkpoint));
+                }
+                SlotMail::CheckpointAborted(attempt, checkpoint) => {
+                    self.change(attempt, |task| task.checkpoint_aborted(checkpoint));
+                }
                 SlotMail::Dismiss => self.dismissed = true,
             }
         }
@@ -179,8 +200,35 @@ impl SlotThread {
                 self.tasks.sort_by_key(|task| std::cmp::Reverse(task.deployment.order));
             }
             Err(error) => {
+                self.snapshots.forget(attempt);
                 let failure = error.into_failure(&deployed.name);
                 self.report(&deployed, ExecutionState::Failed, Some(failure));
+            }
+        }
+    }
+
+    /// An attempt that has ended says so, so that nobody waits for it.
+    fn trigger(&mut self, attempt: ExecutionAttemptId, barrier: Barrier) {
+        if self.position(attempt).is_some() {
+            let now = Instant::now();
+            return self.change(attempt, |task| {
+                task.trigger(barrier, now);
+                Ok(())
+            });
+        }
+        let (checkpoint, cause) = (barrier.checkpoint, "the task does not run".to_owned());
+        (self.events)(FromJobProcess::DeclineCheckpoint { attempt, checkpoint, cause });
+    }
+
+    /// Passes on what a task has to say about checkpoints.
+    fn pass_on(&self, attempt: ExecutionAttemptId, reports: Vec<TaskReport>) {
+        for report in reports {
+            match report {
+                TaskReport::Snapshot(snapshot) => self.snapshots.write(attempt, snapshot),
+                TaskReport::Declined { checkpoint, cause } => {
+                    (self.events)(FromJobProcess::DeclineCheckpoint { attempt, checkpoint, cause });
+                }
+                TaskReport::EndOfData => (self.events)(FromJobProcess::EndOfData { attempt }),
             }
         }
     }
@@ -218,6 +266,9 @@ impl SlotThread {
             let running = &mut self.tasks[at];
             let step = catch(|| running.task.step(now));
             running.clock.account(now, step.as_ref().ok(), &running.deployment, &running.task);
+            let (attempt, reports) = (running.deployment.attempt, running.task.take_reports());
+            self.pass_on(attempt, reports);
+            let running = &mut self.tasks[at];
             match step {
                 Ok(Step::Progress) => moved = true,
                 Ok(Step::NeedInput(until)) => running.wake_at = until,
@@ -265,7 +316,9 @@ impl SlotThread {
         let completed = state == ExecutionState::Finished;
         running.clock.publish(&running.deployment, &running.task);
         let closed = catch(|| running.task.close(completed));
-        let deployment = running.deployment;
+        let (deployment, reports) = (running.deployment, running.task.take_reports());
+        self.pass_on(deployment.attempt, reports);
+        self.snapshots.forget(deployment.attempt);
         // What tasks hold (channels, files) is let go of before anyone hears of the end.
         let dropped = catch(|| {
             drop(running.task);

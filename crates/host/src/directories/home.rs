@@ -86,6 +86,11 @@ impl Home {
         self.0.join("checkpoints")
     }
 
+    /// Savepoints, unless configured elsewhere. Made with the first one.
+    pub fn savepoints(&self) -> PathBuf {
+        self.0.join("savepoints")
+    }
+
     /// What is there only as long as something runs.
     pub fn run(&self) -> PathBuf {
         self.0.join("run")

@@ -1,12 +1,15 @@
 //! From a configuration to what each machine wants to know.
 
 pub use millstream_core::config::ConfigError;
+use millstream_core::config::option::ConfigOption;
 use millstream_core::config::{Configuration, catalog};
+use millstream_host::directories::Home;
 use millstream_jobmanager::dispatcher::DispatcherConfig;
 use millstream_jobmanager::job_master::JobMasterConfig;
 use millstream_jobmanager::resource_manager::ResourceManagerConfig;
 use millstream_rpc::heartbeat::HeartbeatConfig;
 use millstream_taskmanager::config::TaskExecutorConfig;
+use std::path::PathBuf;
 
 /// `heartbeat.*`.
 pub fn heartbeat(configuration: &Configuration) -> Result<HeartbeatConfig, ConfigError> {
@@ -36,6 +39,17 @@ pub fn dispatcher(configuration: &Configuration) -> Result<DispatcherConfig, Con
         ended_jobs_max: configuration.get(&catalog::JOB_STORE_MAX)? as usize,
         ..DispatcherConfig::default()
     })
+}
+
+/// Where checkpoints and savepoints go unless somebody says otherwise: into the home directory.
+pub fn set_state_directories(configuration: &mut Configuration, home: &Home) {
+    let mut default = |option: &ConfigOption<String>, directory: PathBuf| {
+        if !configuration.contains(option) {
+            configuration.set(option.key, directory.display().to_string());
+        }
+    };
+    default(&catalog::CHECKPOINT_DIR, home.checkpoints());
+    default(&catalog::SAVEPOINT_DIR, home.savepoints());
 }
 
 /// The cluster's values of what a job may say itself.

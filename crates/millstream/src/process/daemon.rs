@@ -5,7 +5,7 @@
 
 use super::artefacts::ProgramStore;
 use super::children::{ChildProcesses, Places, chain};
-use super::config::ConfigError;
+use super::config::{ConfigError, set_state_directories};
 use super::data_port::{DataTargets, start_data_port};
 use super::job_manager::{JobManager, STANDALONE_TOKEN};
 use super::task_manager::start_task_executor;
@@ -75,7 +75,8 @@ impl JobManagerAddresses {
 }
 
 /// Runs a JobManager until it is asked to end.
-pub fn run_job_manager(configuration: Configuration, home: &Home) -> Result<()> {
+pub fn run_job_manager(mut configuration: Configuration, home: &Home) -> Result<()> {
+    set_state_directories(&mut configuration, home);
     home.create().map_err(|error| process_error("prepare the home directory", &error))?;
     let _pid_file = PidFile::create(&home.pid_file("jobmanager"), "jobmanager")
         .map_err(|error| process_error("start a JobManager", &error))?;

@@ -79,6 +79,7 @@ impl InProcessChildren {
             registry,
             Network::default(),
             Arc::new(move |message| events(ChildEvent::Message(message))),
+            Arc::new(millstream_host::storage::open),
         );
         let host = Arc::new(host);
         report_metrics(Arc::downgrade(&host), teller);

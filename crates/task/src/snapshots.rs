@@ -1,0 +1,373 @@
+//! Writes what tasks hand over at barriers: one thread per job process, which may block. It begins
+//! with the first snapshot.
+//!
+//! A task's part of a checkpoint is acknowledged when all its files are durable; if that fails it is
+//! declined, and no file is left. What has been given up meanwhile is dropped where that is cheap:
+//! before it is begun, and between two states. What is acknowledged all the same is thrown away by
+//! the master, which knows its files by the acknowledgement.
+//!
+//! An increment builds on the snapshot directly before it, and only if it is known that that
+//! checkpoint is complete: the files of one that may still be given up can vanish. What a table has
+//! changed since an earlier snapshot than the last it cannot say, so after one that was given up, and
+//! after a savepoint, everything is written again.
+
+use crate::failure::{TaskError, catch};
+use crate::host::EventSink;
+use crate::storages::Storages;
+use crate::stream_task::TaskSnapshot;
+use millstream_checkpoint::handle::{OperatorState, TaskState};
+use millstream_checkpoint::snapshot::{OperatorSnapshot, SnapshotError};
+use millstream_checkpoint::state_file::TaskStateWriter;
+use millstream_core::checkpoint::{CheckpointId, SnapshotKind};
+use millstream_core::ids::{ExecutionAttemptId, OperatorId};
+use millstream_core::key_group::KeyGroupRange;
+use millstream_rpc::protocol::deployment::CheckpointSetup;
+use millstream_rpc::protocol::job_link::FromJobProcess;
+use millstream_shuffle::sync::lock;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+/// Snapshots that wait to be written; further ones are declined. Each holds what its task has frozen.
+const WAITING_MAX: usize = 4096;
+
+/// So many checkpoints per task are remembered as given up.
+const ABORTED_MAX: usize = 64;
+
+/// The snapshots of a job process.
+pub(crate) struct Snapshots {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What the thread and those who give it work share.
+struct Shared {
+    storages: Arc<Storages>,
+    events: EventSink,
+    state: Mutex<State>,
+    /// There is work, or the end.
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: VecDeque<Waiting>,
+    tasks: BTreeMap<ExecutionAttemptId, Task>,
+    /// Nothing more will be written.
+    closed: bool,
+}
+
+/// A snapshot that nobody has begun to write.
+struct Waiting {
+    attempt: ExecutionAttemptId,
+    /// The attempt's how many-th.
+    number: u64,
+    snapshot: Box<TaskSnapshot>,
+}
+
+/// What is known of an attempt.
+struct Task {
+    setup: Option<CheckpointSetup>,
+    /// The key groups of its keyed state.
+    groups: KeyGroupRange,
+    /// The last checkpoint that is known to be complete.
+    completed: CheckpointId,
+    /// Later ones that are given up.
+    aborted: BTreeSet<CheckpointId>,
+    /// Snapshots that it has handed over, whatever became of them.
+    handed_over: u64,
+    /// The last checkpoint that was written.
+    base: Option<Arc<Base>>,
+}
+
+/// A checkpoint that was written.
+struct Base {
+    checkpoint: CheckpointId,
+    /// The attempt's how many-th.
+    number: u64,
+    operators: BTreeMap<OperatorId, OperatorState>,
+}
+
+/// One snapshot and all that it takes to write it.
+struct Work {
+    attempt: ExecutionAttemptId,
+    setup: CheckpointSetup,
+    groups: KeyGroupRange,
+    /// What it may build on.
+    base: Option<Arc<Base>>,
+    number: u64,
+    snapshot: Box<TaskSnapshot>,
+}
+
+/// Why a snapshot was not written.
+enum Unwritten {
+    /// The checkpoint was given up, or the task has ended: nobody waits for it.
+    Dropped,
+    /// It could not be.
+    Failed(String),
+}
+
+impl From<SnapshotError> for Unwritten {
+    fn from(error: SnapshotError) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+impl Snapshots {
+    /// Nothing to write yet.
+    pub(crate) fn new(storages: Arc<Storages>, events: EventSink) -> Self {
+        let (state, changed) = (Mutex::default(), Condvar::new());
+        let shared = Arc::new(Shared { storages, events, state, changed });
+        Self { shared, thread: Mutex::default() }
+    }
+
+    /// An attempt is deployed; its snapshots will come.
+    pub(crate) fn register(
+        &self,
+        attempt: ExecutionAttemptId,
+        setup: Option<CheckpointSetup>,
+        groups: KeyGroupRange,
+    ) {
+        let (completed, aborted) = (CheckpointId::default(), BTreeSet::new());
+        let task = Task { setup, groups, completed, aborted, handed_over: 0, base: None };
+        lock(&self.shared.state).tasks.insert(attempt, task);
+    }
+
+    /// An attempt has ended: what it handed over is not needed any more.
+    pub(crate) fn forget(&self, attempt: ExecutionAttemptId) {
+        let dropped: VecDeque<_> = {
+            let mut state = lock(&self.shared.state);
+            state.tasks.remove(&attempt);
+            let waiting = std::mem::take(&mut state.waiting);
+            let (dropped, kept) = waiting.into_iter().partition(|one| one.attempt == attempt);
+            state.waiting = kept;
+            dropped
+        };
+        // Frozen tables may be large: not under the lock.
+        drop(dropped);
+    }
+
+    /// A checkpoint is complete.
+    pub(crate) fn completed(&self, attempt: ExecutionAttemptId, checkpoint: CheckpointId) {
+        if let Some(task) = lock(&self.shared.state).tasks.get_mut(&attempt) {
+            task.completed = task.completed.max(checkpoint);
+            task.aborted.retain(|aborted| *aborted > checkpoint);
+        }
+    }
+
+    /// A checkpoint is given up.
+    pub(crate) fn aborted(&self, attempt: ExecutionAttemptId, checkpoint: CheckpointId) {
+        if let Some(task) = lock(&self.shared.state).tasks.get_mut(&attempt) {
+            task.aborted.insert(checkpoint);
+            if task.aborted.len() > ABORTED_MAX {
+                task.aborted.pop_first();
+            }
+        }
+    }
+
+    /// Has the snapshot written. Never waits.
+    pub(crate) fn write(&self, attempt: ExecutionAttemptId, snapshot: Box<TaskSnapshot>) {
+        let checkpoint = snapshot.barrier.checkpoint;
+        let refused = self.enqueue(attempt, snapshot).or_else(|| self.start_thread());
+        if let Some(cause) = refused {
+            self.shared.decline(attempt, checkpoint, cause);
+        }
+    }
+
+    /// Why it cannot be written.
+    fn enqueue(&self, attempt: ExecutionAttemptId, snapshot: Box<TaskSnapshot>) -> Option<String> {
+        let mut state = lock(&self.shared.state);
+        let is_full = state.waiting.len() >= WAITING_MAX;
+        let task = state.tasks.get_mut(&attempt)?;
+        task.handed_over += 1;
+        let number = task.handed_over;
+        if task.setup.is_none() {
+            return Some("the task was deployed without checkpoints".to_owned());
+        }
+        if is_full {
+            return Some(format!("{WAITING_MAX} snapshots of this process wait to be written"));
+        }
+        state.waiting.push_back(Waiting { attempt, number, snapshot });
+        drop(state);
+        self.shared.changed.notify_one();
+        None
+    }
+
+    fn start_thread(&self) -> Option<String> {
+        let mut thread = lock(&self.thread);
+        if thread.is_some() {
+            return None;
+        }
+        let shared = self.shared.clone();
+        let builder = std::thread::Builder::new().name("snapshots".to_owned());
+        match builder.spawn(move || shared.run()) {
+            Ok(started) => {
+                *thread = Some(started);
+                None
+            }
+            Err(error) => {
+                lock(&self.shared.state).waiting.clear();
+                Some(format!("cannot start the thread that writes snapshots: {error}"))
+            }
+        }
+    }
+
+    /// Ends the thread; what waits is not written.
+    pub(crate) fn close(&self) {
+        lock(&self.shared.state).closed = true;
+        self.shared.changed.notify_all();
+        if let Some(thread) = lock(&self.thread).take() {
+            // Panics of what it writes are caught there.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Snapshots {
+    fn drop(&mut self) {
+        // Whoever does not wait in `close` does not wait here: the thread ends after what it writes.
+        lock(&self.shared.state).closed = true;
+        self.shared.changed.notify_all();
+    }
+}
+
+impl Shared {
+    fn run(&self) {
+        while let Some(work) = self.next() {
+            let (attempt, checkpoint) = (work.attempt, work.snapshot.barrier.checkpoint);
+            // Tables are encoded with code of their records.
+            match catch(|| Ok(self.write(work))) {
+                Ok(Ok(()) | Err(Unwritten::Dropped)) => (),
+                Ok(Err(Unwritten::Failed(cause))) => self.decline(attempt, checkpoint, cause),
+                Err(error) => self.decline(attempt, checkpoint, panicked(&error)),
+            }
+        }
+    }
+
+    /// Waits for the next snapshot that is wanted; nothing at the end.
+    fn next(&self) -> Option<Work> {
+        let mut state = lock(&self.state);
+        loop {
+            if state.closed {
+                return None;
+            }
+            if let Some(waiting) = state.waiting.pop_front() {
+                match state.prepare(waiting) {
+                    Ok(work) => return Some(work),
+                    Err(unwanted) => {
+                        drop(state);
+                        drop(unwanted);
+                        state = lock(&self.state);
+                        continue;
+                    }
+                }
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn write(&self, work: Work) -> Result<(), Unwritten> {
+        let Work { attempt, setup, groups, base, number, snapshot } = work;
+        let TaskSnapshot { barrier, operators, splits, finished, mut metrics, taken_at } =
+            *snapshot;
+        let checkpoint = barrier.checkpoint;
+        let storage = self.storages.at(&setup.directory).map_err(SnapshotError::from)?;
+        let mut writer = TaskStateWriter::new(
+            storage,
+            format!("chk-{checkpoint}/{attempt}"),
+            format!("shared/{attempt}-{checkpoint}"),
+            groups,
+            setup.inline_bytes_max as usize,
+        );
+        let kind = barrier.kind;
+        let mut state = TaskState { operators: BTreeMap::new(), splits, finished };
+        for (id, operator) in operators {
+            let before = base.as_ref().and_then(|base| base.operators.get(&id));
+            let is_wanted = || self.is_wanted(attempt, checkpoint);
+            let written = write_operator(&mut writer, operator, before, kind, is_wanted)?;
+            state.operators.insert(id, written);
+        }
+        metrics.written_bytes = writer.finish()?;
+        metrics.state_bytes = state.bytes();
+        metrics.async_ms = u32::try_from(taken_at.elapsed().as_millis()).unwrap_or(u32::MAX);
+        if !kind.is_savepoint() {
+            let operators = state.operators.clone();
+            self.keep_as_base(attempt, Base { checkpoint, number, operators });
+        }
+        let state = Box::new(state);
+        (self.events)(FromJobProcess::AcknowledgeCheckpoint {
+            attempt,
+            checkpoint,
+            state,
+            metrics,
+        });
+        Ok(())
+    }
+
+    fn is_wanted(&self, attempt: ExecutionAttemptId, checkpoint: CheckpointId) -> bool {
+        let state = lock(&self.state);
+        let task = state.tasks.get(&attempt);
+        !state.closed && task.is_some_and(|task| !task.aborted.contains(&checkpoint))
+    }
+
+    fn keep_as_base(&self, attempt: ExecutionAttemptId, base: Base) {
+        let base = Arc::new(base);
+        if let Some(task) = lock(&self.state).tasks.get_mut(&attempt) {
+            task.base = Some(base);
+        }
+    }
+
+    fn decline(&self, attempt: ExecutionAttemptId, checkpoint: CheckpointId, cause: String) {
+        (self.events)(FromJobProcess::DeclineCheckpoint { attempt, checkpoint, cause });
+    }
+}
+
+impl State {
+    /// What the thread needs; the snapshot itself if nobody wants it any more.
+    fn prepare(&mut self, waiting: Waiting) -> Result<Work, Waiting> {
+        let Some(task) = self.tasks.get(&waiting.attempt) else { return Err(waiting) };
+        let barrier = &waiting.snapshot.barrier;
+        let Some(setup) =
+            task.setup.clone().filter(|_| !task.aborted.contains(&barrier.checkpoint))
+        else {
+            return Err(waiting);
+        };
+        let is_directly_before = |base: &&Arc<Base>| {
+            base.number + 1 == waiting.number && base.checkpoint == task.completed
+        };
+        let base = task.base.as_ref().filter(is_directly_before);
+        let base = base.filter(|_| barrier.kind.is_incremental()).cloned();
+        let groups = task.groups.clone();
+        let Waiting { attempt, number, snapshot } = waiting;
+        Ok(Work { attempt, setup, groups, base, number, snapshot })
+    }
+}
+
+fn panicked(error: &TaskError) -> String {
+    match error {
+        TaskError::Operator { error, .. } => format!("while a state was written: {error}"),
+        TaskError::Partition(error) => error.to_string(),
+    }
+}
+
+fn write_operator(
+    writer: &mut TaskStateWriter,
+    operator: OperatorSnapshot,
+    before: Option<&OperatorState>,
+    kind: SnapshotKind,
+    is_wanted: impl Fn() -> bool,
+) -> Result<OperatorState, Unwritten> {
+    let mut state = OperatorState::default();
+    for table in operator.tables {
+        if !is_wanted() {
+            return Err(Unwritten::Dropped);
+        }
+        let known = before.map_or(&[][..], |before| &before.tables);
+        let previous = known.iter().find(|previous| previous.name == table.name);
+        state.tables.push(writer.table(table, previous, !kind.is_savepoint())?);
+    }
+    for list in operator.lists {
+        state.lists.push(writer.list(list)?);
+    }
+    Ok(state)
+}

@@ -1,0 +1,51 @@
+//! The storages of a job process: opened once each, by whoever knows what a directory's name means.
+
+use millstream_checkpoint::state_file::StorageRoots;
+use millstream_checkpoint::storage::{Storage, StorageError};
+use millstream_shuffle::sync::lock;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+/// Opens the storage at a directory: a path or `s3://…`.
+pub type StorageFactory = Arc<dyn Fn(&str) -> Result<Arc<dyn Storage>, StorageError> + Send + Sync>;
+
+/// Storages by their directory.
+pub(crate) struct Storages {
+    open: StorageFactory,
+    opened: Mutex<BTreeMap<String, Arc<dyn Storage>>>,
+}
+
+impl Storages {
+    pub(crate) fn new(open: StorageFactory) -> Self {
+        Self { open, opened: Mutex::default() }
+    }
+
+    /// The storage at this directory. What cannot be opened is tried again the next time.
+    pub(crate) fn at(&self, directory: &str) -> Result<Arc<dyn Storage>, StorageError> {
+        if let Some(storage) = lock(&self.opened).get(directory) {
+            return Ok(storage.clone());
+        }
+        // Not under the lock: it may take its time.
+        let storage = (self.open)(directory)?;
+        Ok(lock(&self.opened).entry(directory.to_owned()).or_insert(storage).clone())
+    }
+}
+
+/// Where the files of a checkpoint are: below the job's own directory, or where their names say.
+pub(crate) struct Roots<'a> {
+    pub(crate) storages: &'a Storages,
+    /// The job's own; nothing for a job that takes no checkpoints.
+    pub(crate) own: Option<&'a str>,
+}
+
+impl StorageRoots for Roots<'_> {
+    fn at(&self, root: Option<&str>) -> Result<Arc<dyn Storage>, StorageError> {
+        let nowhere = || StorageError {
+            attempt: "open".to_owned(),
+            path: "the checkpoint's directory".to_owned(),
+            cause: "the task was deployed without one, and the file's name has none".to_owned(),
+            unknown: false,
+        };
+        self.storages.at(root.or(self.own).ok_or_else(nowhere)?)
+    }
+}
