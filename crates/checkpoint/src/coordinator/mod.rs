@@ -13,7 +13,8 @@
 //!
 //! The end of a bounded job: a task that has processed everything waits. When all who have not said
 //! all wait, a checkpoint is triggered at once. Who says in it that all is done is *carried*: its state
-//! goes into every later checkpoint, and it ends when it hears that this one is complete.
+//! goes into every later checkpoint, and it ends when it hears that this one is complete; that may get
+//! lost, so it is told again until it has ended.
 //!
 //! A task that is lost takes all pending checkpoints with it, even one whose metadata is being
 //! written: its tasks begin again from the newest complete one, and what they did since must not
@@ -109,6 +110,8 @@ pub struct Coordinator {
     hold_last: bool,
     /// The next one must not refer to any file of an earlier one.
     full_next: bool,
+    /// When tasks that need only be told to end are told again; nothing while there are none.
+    remind_at: Option<Mono>,
     /// Whether the job is being ended by a savepoint.
     stop: Stop,
     /// Nothing is triggered any more.
@@ -186,6 +189,7 @@ impl Coordinator {
             failures: 0,
             hold_last: false,
             full_next: false,
+            remind_at: None,
             stop: Stop::No,
             closed: false,
             effects: Vec::new(),
@@ -353,6 +357,7 @@ impl Coordinator {
         self.trigger_new_heads(view.graph);
         self.write_acknowledged(view);
         self.read_again(view.now);
+        self.remind(view.now);
     }
 
     /// What holds after every step.

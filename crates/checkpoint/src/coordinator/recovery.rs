@@ -79,8 +79,9 @@ impl Coordinator {
         if !finished && self.stop != Stop::Complete {
             return None;
         }
-        // Dealt out among other subtasks than before it has no owner, and needs none: whatever was
-        // to be committed has been when the task ends again.
+        // It is carried when the task has ended again, and then all that was to be committed has been:
+        // state that is dealt out among other subtasks than before, or that is somebody else's and may
+        // be deleted, is left out.
         let vertex = graph.vertices.get(id.vertex)?;
         let known = reassignment.metadata().vertices.get(&vertex.id);
         let same = known.filter(|known| {
@@ -89,6 +90,7 @@ impl Coordinator {
                 && operators.eq(known.operators.iter().copied())
         });
         let state = same.and_then(|known| known.subtasks.get(id.subtask as usize)).cloned();
+        let state = state.filter(|state| state.files().all(|file| file.root.is_none()));
         // The count was of another attempt; what that was given is known to have been seen.
         Some(Box::new(TaskState { splits: 0, finished: true, ..state.unwrap_or_default() }))
     }

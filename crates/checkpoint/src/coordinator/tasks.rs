@@ -136,6 +136,12 @@ impl Tasks {
         running.filter_map(|(_, task)| task.attempt)
     }
 
+    /// The attempts that run, and have nothing more to say.
+    pub(super) fn carried(&self) -> impl Iterator<Item = ExecutionAttemptId> + '_ {
+        let running = self.iter().filter(|(_, task)| task.status == Status::Running);
+        running.filter(|(_, task)| task.carried.is_some()).filter_map(|(_, task)| task.attempt)
+    }
+
     /// A checkpoint can be triggered: everybody takes part or has said all, and somebody takes part.
     pub(super) fn are_ready(&self) -> bool {
         self.unready == 0 && self.participants > 0

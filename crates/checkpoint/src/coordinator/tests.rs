@@ -418,6 +418,28 @@ fn the_end_of_all_data_triggers_the_last_checkpoint_at_once() {
 }
 
 #[test]
+fn a_task_that_has_not_heard_that_it_may_end_is_told_again() {
+    let mut driver = Driver::running(&[]);
+    for task in ALL {
+        driver.end_of_data(task);
+    }
+    for task in ALL {
+        driver.acknowledge(task, 1, driver.state("", 1, true));
+    }
+    driver.settle();
+    driver.written(1, Written::Done);
+    for task in &ALL[1..] {
+        driver.coordinator.on_finished(*task);
+    }
+    driver.settle();
+    assert_eq!(driver.coordinator.next_deadline(), Some(Mono(5_000)));
+    assert_eq!(driver.at(5_000), "+s0:1");
+    driver.coordinator.on_finished(ALL[0]);
+    assert_eq!(driver.at(10_000), "");
+    assert_eq!(driver.coordinator.next_deadline(), None);
+}
+
+#[test]
 fn consumers_of_tasks_that_end_while_a_checkpoint_is_pending_are_told_directly() {
     let mut driver = Driver::running(&[]);
     assert_eq!(driver.at(10_000), "trigger(s0,1) trigger(s1,1)");
@@ -442,7 +464,7 @@ fn what_finished_tasks_said_goes_into_every_later_checkpoint() {
     driver.settle();
     driver.written(1, Written::Done);
     // It has not ended yet, but takes no part any more.
-    assert_eq!(driver.at(20_000), "trigger(s1,2)");
+    assert_eq!(driver.at(20_000), "trigger(s1,2) +s0:1");
     driver.coordinator.on_finished(ALL[0]);
     for task in &ALL[1..] {
         driver.acknowledge(*task, 2, driver.state("", 1, false));
@@ -510,7 +532,7 @@ fn a_stop_is_the_last_checkpoint_and_what_fails_after_it_only_commits() {
     let file = &restore.operators[&OperatorId(2)].tables[0].chain[0].file;
     let root = format!("{file:?}");
     assert!(root.contains("/s/savepoint-000000-1-00000007"), "{root}");
-    assert_eq!(driver.at(90_000), "");
+    assert_eq!(driver.at(90_000), "+s0:1 +s1:1 +k0:1 +k1:1", "they are told to end, and no more");
 }
 
 #[test]
@@ -566,6 +588,35 @@ fn a_job_that_begins_from_a_checkpoint_goes_on_counting_and_owns_it_if_claimed()
         let deletes = told.contains("/old/shared/0,/old/shared/64)");
         assert_eq!(deletes, claim == ClaimMode::Claim, "{told}");
     }
+}
+
+#[test]
+fn what_is_carried_from_another_job_refers_to_nothing_of_it() {
+    let mut driver = Driver::new(&[]);
+    let mut metadata = crate::metadata::testing::sample();
+    for vertex in metadata.vertices.values_mut() {
+        vertex.subtasks[0].finished = true;
+    }
+    let graph = driver.graph.clone();
+    let claim = ClaimMode::Claim;
+    let begun = driver.coordinator.begin_from(metadata, "/old/chk-7", claim, false, &graph);
+    assert_eq!(begun, Ok(()));
+    for task in ALL {
+        driver.coordinator.on_reset(task, &graph);
+        driver.start(task);
+    }
+    for task in [ALL[0], ALL[2]] {
+        driver.coordinator.on_finished(task);
+    }
+    driver.settle();
+    assert_eq!(driver.at(10_000), "trigger(s1,8)");
+    for task in [ALL[1], ALL[3]] {
+        driver.acknowledge(task, 8, driver.state("", 0, false));
+    }
+    driver.settle();
+    let metadata = decode(&driver.writes[0].bytes, "f").expect("can be read");
+    assert!(metadata.files().all(|file| file.root.is_none()));
+    assert!(metadata.vertices[&JobVertexId(2)].subtasks[0].finished);
 }
 
 #[test]

@@ -5,9 +5,12 @@ use super::{Coordinator, Effect, SnapshotProgress, SnapshotRequest, Stop, View};
 use crate::coordinator::tasks::Subtask;
 use crate::mutant;
 use millstream_core::checkpoint::{Barrier, CheckpointId, SnapshotKind};
-use millstream_core::ids::TriggerId;
+use millstream_core::ids::{ExecutionAttemptId, TriggerId};
 use millstream_core::job_graph::JobGraph;
 use millstream_core::time::Mono;
+
+/// A task that was told to end has so long to do it before it is told again.
+const REMIND_MS: u64 = 5_000;
 
 impl Coordinator {
     /// When something is due, if it is a matter of time.
@@ -18,7 +21,7 @@ impl Coordinator {
         });
         let periodic = self.periodic_due().filter(|_| self.has_room());
         let requests = self.requests.next_overdue(self.config.timeout_ms);
-        pending.chain(periodic).chain(requests).min()
+        pending.chain(periodic).chain(requests).chain(self.remind_at).min()
     }
 
     /// When the next periodic one may be taken.
@@ -147,6 +150,26 @@ impl Coordinator {
                     part.triggered = true;
                     self.effects.push(Effect::Trigger { attempt: part.attempt, barrier });
                 }
+            }
+        }
+    }
+
+    /// Tells tasks again that they may end.
+    pub(super) fn remind(&mut self, now: Mono) {
+        let Some(checkpoint) = self.base() else { return };
+        let all: Vec<ExecutionAttemptId> = match self.stop {
+            Stop::Complete => self.tasks.running().collect(),
+            _ => self.tasks.carried().collect(),
+        };
+        if all.is_empty() || self.closed {
+            self.remind_at = None;
+            return;
+        }
+        let due = *self.remind_at.get_or_insert(now + REMIND_MS);
+        if due <= now {
+            self.remind_at = Some(now + REMIND_MS);
+            for attempt in all {
+                self.effects.push(Effect::NotifyCompleted { attempt, checkpoint });
             }
         }
     }
