@@ -1,15 +1,17 @@
 //! Planted bugs: which there are, in which crate, and which family must find each.
 
 use crate::families::{
-    AMBIGUOUS_PUT, CANCELLATION, COMPLETION_AFTER_REVOKE, EVERY_EVENT, LEADER_CHANGE,
-    REGION_FAILOVER, REGISTRATION, SLOTS_CONSERVED, STALE_MESSAGES, SUBMISSION, SUSPEND_ANYWHERE,
-    TWO_LEADERS,
+    AMBIGUOUS_PUT, BOUNDED_TAIL, CANCELLATION, CHECKPOINT_ALIGNED, COMPLETION_AFTER_REVOKE,
+    EVERY_EVENT, LEADER_CHANGE, NO_DANGLING_REFERENCE, RECOVERY, REGION_FAILOVER, REGISTRATION,
+    SLOTS_CONSERVED, STALE_MESSAGES, SUBMISSION, SUSPEND_ANYWHERE, TWO_LEADERS,
 };
 use crate::family::Family;
 
 /// A crate that has planted bugs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Home {
+    /// `millstream-checkpoint`.
+    Checkpoint,
     /// `millstream-jobmanager`.
     JobManager,
     /// `millstream-taskmanager`.
@@ -37,6 +39,7 @@ pub fn active() -> Option<Mutant> {
 /// Activates one on this thread, or none.
 pub fn activate(mutant: Option<Mutant>) {
     let name_in = |home| mutant.filter(|mutant| mutant.home == home).map(|mutant| mutant.name);
+    millstream_checkpoint::mutant::set(name_in(Home::Checkpoint));
     millstream_jobmanager::mutant::set(name_in(Home::JobManager));
     millstream_taskmanager::mutant::set(name_in(Home::TaskManager));
     ACTIVE.set(mutant);
@@ -94,6 +97,18 @@ pub const REGISTRY: &[(Mutant, &Family)] = &[
     (master("deposed_cleans_up"), &TWO_LEADERS),
     (master("suspended_counts_as_ended"), &SUSPEND_ANYWHERE),
     (master("dirty_job_runs_again"), &LEADER_CHANGE),
+    (master("splits_not_returned"), &RECOVERY),
+    // millstream-checkpoint
+    (checkpoint("complete_before_metadata"), &CHECKPOINT_ALIGNED),
+    (checkpoint("complete_without_all_acks"), &CHECKPOINT_ALIGNED),
+    (checkpoint("ack_of_old_attempt_counts"), &CHECKPOINT_ALIGNED),
+    (checkpoint("commit_before_complete"), &CHECKPOINT_ALIGNED),
+    (checkpoint("delete_shared_too_early"), &NO_DANGLING_REFERENCE),
+    (checkpoint("delete_on_unknown"), &NO_DANGLING_REFERENCE),
+    (checkpoint("restore_older_checkpoint"), &RECOVERY),
+    (checkpoint("aborted_checkpoint_completes"), &RECOVERY),
+    (checkpoint("finished_task_not_carried"), &BOUNDED_TAIL),
+    (checkpoint("end_without_final_checkpoint"), &BOUNDED_TAIL),
 ];
 
 const fn worker(name: &'static str) -> Mutant {
@@ -106,11 +121,17 @@ const fn master(name: &'static str) -> Mutant {
     Mutant { name, home }
 }
 
+const fn checkpoint(name: &'static str) -> Mutant {
+    let home = Home::Checkpoint;
+    Mutant { name, home }
+}
+
 /// Mutants that exist in their crate and that no family has to find.
 pub fn unregistered() -> Vec<&'static str> {
     let there = millstream_jobmanager::mutant::all().map(master);
     let here = millstream_taskmanager::mutant::ALL.into_iter().map(worker);
+    let checkpoints = millstream_checkpoint::mutant::all().map(checkpoint);
     let known = |mutant: &Mutant| REGISTRY.iter().any(|(registered, _)| registered == mutant);
-    let missing = there.chain(here).filter(|mutant| !known(mutant));
+    let missing = there.chain(here).chain(checkpoints).filter(|mutant| !known(mutant));
     missing.map(|mutant| mutant.name).collect()
 }

@@ -1,6 +1,7 @@
 //! The scenario families, one a file; each has a test file of the same name.
 
 pub mod cancellation;
+pub mod checkpoints;
 pub mod every_event;
 pub mod ha;
 pub mod heartbeat;
@@ -14,6 +15,7 @@ pub mod submission;
 use crate::family::Family;
 
 pub use cancellation::CANCELLATION;
+pub use checkpoints::{BOUNDED_TAIL, CHECKPOINT_ALIGNED, NO_DANGLING_REFERENCE, RECOVERY};
 pub use every_event::EVERY_EVENT;
 pub use ha::{
     AMBIGUOUS_PUT, COMPLETION_AFTER_REVOKE, LEADER_CHANGE, SUSPEND_ANYWHERE, TWO_LEADERS,
@@ -26,15 +28,19 @@ pub use stale_messages::STALE_MESSAGES;
 pub use submission::SUBMISSION;
 
 /// All of them.
-pub const ALL: [&Family; 13] = [
+pub const ALL: [&Family; 17] = [
     &AMBIGUOUS_PUT,
     &COMPLETION_AFTER_REVOKE,
     &LEADER_CHANGE,
     &SUSPEND_ANYWHERE,
     &TWO_LEADERS,
+    &BOUNDED_TAIL,
     &CANCELLATION,
+    &CHECKPOINT_ALIGNED,
     &EVERY_EVENT,
     &HEARTBEAT,
+    &NO_DANGLING_REFERENCE,
+    &RECOVERY,
     &REGION_FAILOVER,
     &REGISTRATION,
     &SLOTS_CONSERVED,

@@ -129,9 +129,10 @@ impl Task {
         };
         let file = StateFile::File(FileName { root: None, path: path.clone(), bytes: 1 });
         let part = FilePart { file, index_offset: 0, index_length: 1, rows: 1, bytes: 1 };
-        let base = self.base.clone().filter(|base| {
-            barrier.kind.is_incremental() && base.len() < CHAIN_MAX
-        });
+        let base = self
+            .base
+            .clone()
+            .filter(|base| barrier.kind.is_incremental() && base.len() < CHAIN_MAX);
         let mut chain = base.unwrap_or_default();
         chain.push(part);
         if !barrier.kind.is_savepoint() {

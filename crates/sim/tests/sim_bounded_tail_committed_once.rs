@@ -1,0 +1,6 @@
+//! See `millstream_sim::families::checkpoints`.
+
+#[test]
+fn sim_bounded_tail_committed_once() {
+    millstream_sim::families::BOUNDED_TAIL.check(1_000);
+}

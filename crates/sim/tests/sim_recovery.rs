@@ -1,0 +1,6 @@
+//! See `millstream_sim::families::checkpoints`.
+
+#[test]
+fn sim_recovery() {
+    millstream_sim::families::RECOVERY.check(1_000);
+}
