@@ -172,9 +172,10 @@ mod inline {
 /// What a task begins with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskRestore {
-    /// The checkpoint that the state comes from.
+    /// The checkpoint that the state comes from. It is complete: what waits for it is committed.
     pub checkpoint: CheckpointId,
-    /// The task had done all its work.
+    /// Nothing is left to do but to take the state over, to commit, and to end without a record: the
+    /// task had done all its work, or the job was stopped with this savepoint.
     pub finished: bool,
     /// What each operator of the chain gets: of several subtasks, if the parallelism changed.
     pub operators: BTreeMap<OperatorId, OperatorRestore>,
