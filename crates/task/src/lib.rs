@@ -6,7 +6,7 @@
 //! - [`mailbox`]: mails for a thread that parks;
 //! - [`slot`]: a slot is a thread that steps the tasks of its sharing group in turn;
 //! - `rest`: how that thread waits when none of them can move;
-//! - `snapshots`: writes what tasks hand over at barriers, on a thread of its own;
+//! - [`snapshots`]: writes what tasks hand over at barriers, on a thread of its own;
 //! - [`storages`]: where to, and where from;
 //! - [`host`]: deploys, cancels and reports: what a task executor speaks to.
 
@@ -15,6 +15,6 @@ pub mod host;
 pub mod mailbox;
 mod rest;
 pub mod slot;
-mod snapshots;
+pub mod snapshots;
 pub mod storages;
 pub mod stream_task;

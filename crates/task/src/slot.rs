@@ -71,7 +71,7 @@ pub struct Slot {
 impl Slot {
     /// Starts the thread; what happens to its tasks goes to `events`, what they hand over at barriers
     /// to `snapshots`.
-    pub(crate) fn start(
+    pub fn start(
         name: &str,
         events: EventSink,
         snapshots: Arc<Snapshots>,

@@ -23,10 +23,9 @@ use millstream_core::ids::{ExecutionAttemptId, OperatorId};
 use millstream_core::key_group::KeyGroupRange;
 use millstream_rpc::protocol::deployment::CheckpointSetup;
 use millstream_rpc::protocol::job_link::FromJobProcess;
-use millstream_shuffle::sync::lock;
+use millstream_shuffle::sync::thread::{Builder, JoinHandle};
+use millstream_shuffle::sync::{Arc, Condvar, Mutex, PoisonError, lock};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread::JoinHandle;
 
 /// Snapshots that wait to be written; further ones are declined. Each holds what its task has frozen.
 const WAITING_MAX: usize = 4096;
@@ -35,7 +34,7 @@ const WAITING_MAX: usize = 4096;
 const ABORTED_MAX: usize = 64;
 
 /// The snapshots of a job process.
-pub(crate) struct Snapshots {
+pub struct Snapshots {
     shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -115,7 +114,7 @@ impl From<SnapshotError> for Unwritten {
 
 impl Snapshots {
     /// Nothing to write yet.
-    pub(crate) fn new(storages: Arc<Storages>, events: EventSink) -> Self {
+    pub fn new(storages: Arc<Storages>, events: EventSink) -> Self {
         let (state, changed) = (Mutex::default(), Condvar::new());
         let shared = Arc::new(Shared { storages, events, state, changed });
         Self { shared, thread: Mutex::default() }
@@ -199,7 +198,7 @@ impl Snapshots {
             return None;
         }
         let shared = self.shared.clone();
-        let builder = std::thread::Builder::new().name("snapshots".to_owned());
+        let builder = Builder::new().name("snapshots".to_owned());
         match builder.spawn(move || shared.run()) {
             Ok(started) => {
                 *thread = Some(started);

@@ -2,21 +2,21 @@
 
 use millstream_checkpoint::state_file::StorageRoots;
 use millstream_checkpoint::storage::{Storage, StorageError};
-use millstream_shuffle::sync::lock;
+use millstream_shuffle::sync::{Arc, Mutex, lock};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
 
 /// Opens the storage at a directory: a path or `s3://…`.
 pub type StorageFactory = Arc<dyn Fn(&str) -> Result<Arc<dyn Storage>, StorageError> + Send + Sync>;
 
 /// Storages by their directory.
-pub(crate) struct Storages {
+pub struct Storages {
     open: StorageFactory,
     opened: Mutex<BTreeMap<String, Arc<dyn Storage>>>,
 }
 
 impl Storages {
-    pub(crate) fn new(open: StorageFactory) -> Self {
+    /// Opens what is asked for with this.
+    pub fn new(open: StorageFactory) -> Self {
         Self { open, opened: Mutex::default() }
     }
 

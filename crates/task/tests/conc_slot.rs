@@ -18,6 +18,8 @@ use millstream_shuffle::registry::PartitionRegistry;
 use millstream_shuffle::sync::{Arc, Mutex, lock, thread};
 use millstream_task::mailbox::Mailbox;
 use millstream_task::slot::{Deployment, Slot, SlotMail};
+use millstream_task::snapshots::Snapshots;
+use millstream_task::storages::Storages;
 use millstream_task::stream_task::{Chain, Head, Outputs, StreamTask};
 
 const SCHEDULES: usize = 20_000;
@@ -150,6 +152,8 @@ fn deployment(seen: &Arc<Mutex<Seen>>) -> Deployment {
 /// A slot that tells `seen`, and asks `asked` for splits.
 fn slot(seen: &Arc<Mutex<Seen>>, asked: &Arc<Mailbox<ExecutionAttemptId>>) -> Slot {
     let (seen, asked) = (seen.clone(), asked.clone());
+    let storages = Storages::new(Arc::new(|_: &str| unreachable!("nothing is written here")));
+    let snapshots = Snapshots::new(Arc::new(storages), Arc::new(|_| ()));
     let started = Slot::start(
         "slot",
         Arc::new(move |event| match event {
@@ -157,6 +161,7 @@ fn slot(seen: &Arc<Mutex<Seen>>, asked: &Arc<Mailbox<ExecutionAttemptId>>) -> Sl
             FromJobProcess::RequestNextSplit { attempt, .. } => asked.post(attempt),
             other => panic!("{other:?}"),
         }),
+        Arc::new(snapshots),
     );
     started.expect("a thread can be started")
 }
