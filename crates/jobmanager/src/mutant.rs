@@ -37,13 +37,14 @@ pub const JOB: &[&str] = &[
     "stale_restart_timer_acts",
     // execution_graph
     "split_handed_twice",
-    "splits_not_returned",
 ];
 
-/// Mutants whose effect is a job that stands still: only the simulator notices.
+/// Mutants whose effect is a job that stands still or loses records: only the simulator notices.
 pub const STANDSTILL: &[&str] = &[
     // job_master
     "due_restart_timer_cleared",
+    // execution_graph
+    "splits_not_returned",
 ];
 
 /// Mutants of high availability: the election, the record, and what the dispatcher does with both.
