@@ -20,8 +20,8 @@ use millstream_core::key_group::{KeyGroup, MaxParallelism};
 use std::ops::Range;
 use std::sync::Arc;
 
-/// As many row numbers are in order at a time: 16 MiB, or those of one group.
-const ORDERED_MAX: usize = 4 << 20;
+/// As many row numbers are in order at a time: 64 MiB, or those of one group.
+const ORDERED_MAX: usize = 16 << 20;
 
 /// Rows are brought near so far ahead.
 const AHEAD: usize = 16;

@@ -252,16 +252,23 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
         }
     }
 
-    /// Gives each key its value, in order.
+    /// Gives each key its value, in order. Made for keys that are new, as in a restore.
     pub(crate) fn put_batch(&mut self, hashes: &[u64], keys: &[K], values: &[V]) {
         let mut rows = [0; BLOCK];
         let mut start = 0;
         while start < hashes.len() {
             let block = self.core.locate(hashes, start, &mut rows);
             self.core.changes.mark_all(&rows[..block.len()], Self::STRIDE);
+            // Some bits of the hashes that came earlier in the block. A key without a guess and
+            // without its bit was not there before the block and did not come in it.
+            let mut came = [0_u64; BLOCK / 8];
             for (i, &hash) in block.iter().enumerate() {
                 let (key, value) = (&keys[start + i], &values[start + i]);
-                let row = self.found(rows[i], hash, key);
+                let bit = hash as usize % (64 * came.len());
+                let (word, mask) = (&mut came[bit / 64], 1 << (bit % 64));
+                let is_new = rows[i] == 0 && *word & mask == 0;
+                *word |= mask;
+                let row = if is_new { 0 } else { self.found(rows[i], hash, key) };
                 if row == 0 {
                     self.add(hash, key, value);
                 } else {

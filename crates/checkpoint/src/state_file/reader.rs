@@ -2,7 +2,7 @@
 //!
 //! Nothing is allocated for a length that a file claims: whatever is fetched lies within the file as
 //! the storage knows it, and is as long as the index says, which has a checksum itself. Tables are read
-//! on demand, about a megabyte at a time.
+//! on demand, a few megabytes at a time.
 
 use super::block::{self, Entry};
 use super::{
@@ -17,8 +17,9 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Blocks that follow each other are fetched together, up to so many bytes; a longer block alone.
-const FETCH_BYTES: u64 = 1 << 20;
+/// Blocks that follow each other are fetched together, up to so many bytes; a longer block alone. A
+/// fetch costs a round trip, or a seek.
+const FETCH_BYTES: u64 = 4 << 20;
 
 /// Finds the storage of a file by the root in its name.
 pub trait StorageRoots {

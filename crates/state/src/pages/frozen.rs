@@ -23,6 +23,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// Rows as they were.
 pub(crate) struct FrozenPages {
     stride: usize,
+    /// A page holds 2 to the power of this rows.
+    page_log2: u32,
     /// Rows that had been given out.
     made: u32,
     /// The first byte of each page, in memory that `_blocks` keeps.
@@ -57,7 +59,7 @@ impl FrozenPages {
         blocks: Vec<Arc<Block>>,
     ) -> Self {
         let copies = starts.iter().map(|_| Mutex::new(None)).collect();
-        Self { stride, made, starts, copies, _blocks: blocks }
+        Self { stride, page_log2: page_log2(stride), made, starts, copies, _blocks: blocks }
     }
 
     /// Keeps a copy of the page, if it has this page at this place and no copy yet.
@@ -73,8 +75,15 @@ impl FrozenPages {
     }
 
     /// The number of the page with this row.
+    #[inline]
     pub(crate) fn page_of(&self, row: u32) -> usize {
-        ((row - 1) >> page_log2(self.stride)) as usize
+        ((row - 1) >> self.page_log2) as usize
+    }
+
+    /// Where the row begins in its page.
+    #[inline]
+    fn offset(&self, row: u32) -> usize {
+        ((row - 1) & ((1 << self.page_log2) - 1)) as usize * self.stride
     }
 
     /// Opens a page. Held only while rows are copied out of it: the table may be waiting.
@@ -84,8 +93,7 @@ impl FrozenPages {
 
     /// Brings the begin of a row near, unless it has been copied.
     pub(crate) fn prefetch(&self, row: u32) {
-        let within = (row - 1) & ((1 << page_log2(self.stride)) - 1);
-        prefetch(self.starts[self.page_of(row)].wrapping_add(within as usize * self.stride));
+        prefetch(self.starts[self.page_of(row)].wrapping_add(self.offset(row)));
     }
 
     /// What copies take.
@@ -98,11 +106,11 @@ impl FrozenPages {
 
 impl PageView<'_> {
     /// The bytes of a row of this page that had been given out.
+    #[inline]
     pub(crate) fn row(&self, row: u32) -> &[u8] {
         let FrozenPages { stride, made, starts, .. } = self.pages;
         assert!(self.pages.page_of(row) == self.page && row <= *made);
-        let within = (row - 1) & ((1 << page_log2(*stride)) - 1);
-        let at = within as usize * stride;
+        let at = self.pages.offset(row);
         match self.copy.as_deref() {
             Some(copy) => &copy[at..at + stride],
             // SAFETY: the row had been given out, so it lies in its page, which is initialised. By
