@@ -1,6 +1,7 @@
 //! One task alone, stepped by hand.
 
 use millstream_core::OperatorError;
+use millstream_core::checkpoint::{Alignment, Barrier, CheckpointId, SnapshotKind};
 use millstream_core::error::Location;
 use millstream_core::ids::OperatorId;
 use millstream_core::job_graph::SourceSplit;
@@ -11,7 +12,9 @@ use millstream_operator::sink_operator::SinkOperator;
 use millstream_operator::source::{AnySource, Poll, ReaderSource, SourceClock, SourceReader};
 use millstream_shuffle::registry::PartitionRegistry;
 use millstream_task::failure::TaskError;
-use millstream_task::stream_task::{Chain, FLUSH_AFTER, Head, Outputs, Step, StreamTask};
+use millstream_task::stream_task::{
+    Chain, FLUSH_AFTER, Head, Outputs, Step, StreamTask, TaskReport,
+};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -136,4 +139,79 @@ fn a_panic_names_the_operator_and_its_line() {
     let message = error.into_failure("splits -> double (1/1)").message;
     assert!(message.starts_with("operator `double` declared at src/main.rs:7 failed"), "{message}");
     assert!(message.contains("panic: three at "), "{message}");
+}
+
+/// A task that has read one split and waits for the next.
+fn task_between_splits() -> (StreamTask, Rc<RefCell<Vec<u64>>>) {
+    let (task, collected) = task(|n| n * 2);
+    let mut task = task.with_checkpoints();
+    assert_eq!(rest(&mut task), Step::NeedSplit);
+    assert!(task.take_split_request());
+    task.add_split(Some(SourceSplit(vec![1, 2]))).expect("it was asked for");
+    assert_eq!(rest(&mut task), Step::NeedSplit);
+    assert!(task.take_split_request());
+    (task, collected)
+}
+
+/// Steps until nothing moves.
+fn rest(task: &mut StreamTask) -> Step {
+    loop {
+        match task.step(Instant::now()).expect("nothing fails") {
+            Step::Progress => (),
+            stop => return stop,
+        }
+    }
+}
+
+fn barrier(kind: SnapshotKind) -> Barrier {
+    let alignment = Alignment::Aligned;
+    Barrier { checkpoint: CheckpointId(7), timestamp: 0, kind, alignment }
+}
+
+/// What the task reported: whether each snapshot said that all work was done, or the end of data.
+fn reported(task: &mut StreamTask) -> Vec<&'static str> {
+    let words = task.take_reports().into_iter().map(|report| match report {
+        TaskReport::Snapshot(snapshot) if snapshot.finished => "finished",
+        TaskReport::Snapshot(_) => "running",
+        TaskReport::Declined { .. } => "declined",
+        TaskReport::EndOfData => "end of data",
+    });
+    words.collect()
+}
+
+#[test]
+fn a_suspended_task_reads_nothing_until_its_savepoint_is_complete_and_then_ends() {
+    let (mut task, collected) = task_between_splits();
+    task.trigger(barrier(SnapshotKind::Suspend), Instant::now());
+    assert_eq!(rest(&mut task), Step::NeedMail);
+    assert_eq!(reported(&mut task), ["running"]);
+    task.add_split(Some(SourceSplit(vec![3]))).expect("it was asked for");
+    assert_eq!(rest(&mut task), Step::NeedMail);
+    assert!(task.is_idle());
+    assert_eq!(*collected.borrow(), [2, 4]);
+    task.checkpoint_completed(CheckpointId(7)).expect("nothing fails");
+    assert_eq!(rest(&mut task), Step::Finished);
+    assert_eq!(*collected.borrow(), [2, 4]);
+}
+
+#[test]
+fn a_suspended_task_goes_on_when_its_savepoint_fails() {
+    let (mut task, collected) = task_between_splits();
+    task.trigger(barrier(SnapshotKind::Suspend), Instant::now());
+    assert_eq!(rest(&mut task), Step::NeedMail);
+    task.add_split(Some(SourceSplit(vec![3]))).expect("it was asked for");
+    task.checkpoint_aborted(CheckpointId(7)).expect("nothing fails");
+    assert_eq!(rest(&mut task), Step::NeedSplit);
+    assert_eq!(*collected.borrow(), [2, 4, 6]);
+}
+
+#[test]
+fn a_drained_task_does_all_its_work_before_the_savepoint_is_taken() {
+    let (mut task, collected) = task_between_splits();
+    task.trigger(barrier(SnapshotKind::Drain), Instant::now());
+    assert_eq!(rest(&mut task), Step::NeedMail);
+    assert_eq!(reported(&mut task), ["end of data", "finished"]);
+    task.checkpoint_completed(CheckpointId(7)).expect("nothing fails");
+    assert_eq!(rest(&mut task), Step::Finished);
+    assert_eq!(*collected.borrow(), [2, 4]);
 }

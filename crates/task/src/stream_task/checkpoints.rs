@@ -14,7 +14,7 @@ use super::{Phase, Step, StreamTask};
 use crate::failure::TaskError;
 use millstream_checkpoint::alignment::{Aligned, Alignment, Outcome};
 use millstream_checkpoint::snapshot::OperatorSnapshot;
-use millstream_core::checkpoint::{Barrier, CheckpointId};
+use millstream_core::checkpoint::{Barrier, CheckpointId, SnapshotKind};
 use millstream_core::ids::OperatorId;
 use millstream_rpc::protocol::job_master::SnapshotMetrics;
 use millstream_shuffle::element::Control;
@@ -86,6 +86,13 @@ impl Checkpoints {
         self.due.pop_front()
     }
 
+    /// What the barrier whose turn it is makes of a task that runs. A job that is drained counts all
+    /// input as ended first: that barrier waits for the task's end.
+    pub(super) fn next_phase(&mut self) -> Option<Phase> {
+        let drains = self.due.front()?.barrier.kind == SnapshotKind::Drain;
+        if drains { Some(Phase::Finishing(0)) } else { Some(Phase::Barrier(self.next_due()?, 0)) }
+    }
+
     pub(super) fn report(&mut self, report: TaskReport) {
         self.reports.push(report);
     }
@@ -113,8 +120,13 @@ impl StreamTask {
     pub fn checkpoint_completed(&mut self, checkpoint: CheckpointId) -> Result<(), TaskError> {
         self.chain.notify(|operator| operator.checkpoint_completed(checkpoint))?;
         let said = self.checkpoints.last.is_some_and(|last| checkpoint >= last);
-        if said && self.phase == Phase::Waiting {
-            self.phase = Phase::Leaving;
+        match self.phase {
+            Phase::Waiting if said => self.phase = Phase::Leaving,
+            Phase::Suspended(savepoint) if checkpoint >= savepoint => {
+                self.checkpoints.wait_at_end = false;
+                self.phase = Phase::Ending;
+            }
+            _ => (),
         }
         Ok(())
     }
@@ -137,6 +149,9 @@ impl StreamTask {
     /// Forgets a barrier that has come on all channels and has not been passed on.
     fn withdraw(&mut self, checkpoint: CheckpointId) -> bool {
         let is_it = |aligned: &Aligned| aligned.barrier.checkpoint == checkpoint;
+        if self.phase == Phase::Suspended(checkpoint) {
+            self.phase = Phase::Running;
+        }
         let waiting = self.checkpoints.due.len();
         self.checkpoints.due.retain(|aligned| !is_it(aligned));
         if matches!(self.phase, Phase::Barrier(aligned, _) if is_it(&aligned)) {
@@ -207,7 +222,10 @@ impl StreamTask {
         }
         self.held_since = None;
         self.outputs.push_barrier(Control::Barrier(aligned.barrier));
-        self.phase = Phase::Running;
+        self.phase = match aligned.barrier.kind {
+            SnapshotKind::Suspend => Phase::Suspended(aligned.barrier.checkpoint),
+            _ => Phase::Running,
+        };
         self.take_snapshot(aligned, false)?;
         Ok(Step::Progress)
     }
@@ -223,7 +241,10 @@ impl StreamTask {
         let Aligned { barrier, began, completed } = aligned;
         let stood_still = Instant::now();
         let mut operators = self.chain.snapshot(&barrier)?;
-        if !finished {
+        if finished {
+            // No record will ever look for a key again: what counts is what waits to be committed.
+            operators.iter_mut().for_each(|(_, snapshot)| snapshot.tables.clear());
+        } else {
             self.head.snapshot(&mut operators)?;
         }
         let taken_at = Instant::now();

@@ -8,7 +8,8 @@
 //! gives what it held back; then the outputs are flushed and ended. When the head is idle, or
 //! results have waited for [`FLUSH_AFTER`], a flush goes down the chain. A barrier sends a flush down
 //! the chain too, and behind it the state is taken. Where there are checkpoints, a task that has done
-//! all its work waits for one that says so.
+//! all its work waits for one that says so. A savepoint that ends the job suspends the task until that
+//! is complete, or, if the job is drained, is taken only when the task has done all its work.
 //!
 //! In reading order: [`head`] (where records come from), [`chain`] (operators and their buffers),
 //! [`outputs`] (where they go), [`pace`] (how much a turn takes on), [`checkpoints`] (how barriers
@@ -34,6 +35,7 @@ use checkpoints::Checkpoints;
 use head::Polled;
 use millstream_checkpoint::alignment::Aligned;
 use millstream_core::OperatorError;
+use millstream_core::checkpoint::CheckpointId;
 use millstream_core::job_graph::SourceSplit;
 use pace::Pace;
 use std::time::{Duration, Instant};
@@ -73,6 +75,9 @@ enum Phase {
     Flushing(usize),
     /// Operators from this one on are being flushed; then the barrier passes, and it runs again.
     Barrier(Aligned, usize),
+    /// Its part of the savepoint that ends the job is taken: it reads nothing until it hears what
+    /// becomes of that.
+    Suspended(CheckpointId),
     /// It had done all its work before it was restored: inputs end without a record.
     Passing,
     /// Operators from this one on still have to finish.
@@ -173,6 +178,7 @@ impl StreamTask {
             Phase::Running => self.run(now),
             Phase::Flushing(next) => self.flush_next(next),
             Phase::Barrier(aligned, next) => self.pass_barrier(aligned, next),
+            Phase::Suspended(_) => Ok(Step::NeedMail),
             Phase::Passing => self.pass_end(now),
             Phase::Finishing(next) => self.finish_next(next),
             Phase::Ending => Ok(self.end()),
@@ -182,8 +188,8 @@ impl StreamTask {
     }
 
     fn run(&mut self, now: Instant) -> Result<Step, TaskError> {
-        if let Some(aligned) = self.checkpoints.next_due() {
-            self.phase = Phase::Barrier(aligned, 0);
+        if let Some(phase) = self.checkpoints.next_phase() {
+            self.phase = phase;
             return Ok(Step::Progress);
         }
         if self.is_flush_due(now) {
@@ -225,7 +231,8 @@ impl StreamTask {
             }
             Polled::NeedSplit => {
                 self.split = SplitRequest::Wanted;
-                Step::NeedSplit
+                // What came with it does not wait for the answer.
+                if self.chain.input_len() > 0 { Step::Progress } else { Step::NeedSplit }
             }
             Polled::Idle(_) if self.chain.input_len() > 0 => Step::Progress,
             Polled::Idle(until) => {
@@ -375,7 +382,7 @@ impl StreamTask {
     pub fn is_idle(&self) -> bool {
         // Whoever makes room, or sends mail, wakes the thread.
         self.needs_output
-            || self.phase == Phase::Waiting
+            || matches!(self.phase, Phase::Waiting | Phase::Suspended(_))
             || self.split != SplitRequest::None
             || self.head.is_idle()
     }
