@@ -221,11 +221,16 @@ impl Drop for Cluster {
     }
 }
 
-/// The test job's executable, next to this test's own directory.
+/// The test job's executable.
 pub(crate) fn misbehave() -> PathBuf {
+    example("misbehave")
+}
+
+/// The executable of an example, of whatever crate, next to this test's own directory.
+pub(crate) fn example(name: &str) -> PathBuf {
     let here = std::env::current_exe().expect("this test is a file");
     let profile = here.ancestors().nth(2).expect("target/PROFILE/deps/test");
-    profile.join("examples/misbehave")
+    profile.join("examples").join(name)
 }
 
 /// Everything that a command wrote.

@@ -1,8 +1,10 @@
 //! Real processes: a cluster is started, used, hurt and stopped.
 //!
 //! - `harness`: a cluster of its own for each test, in a directory of its own;
+//! - `ledger`: what must be counted once, whatever happens;
 //! - `runs`: what works; `faults`: what must end well although something went wrong.
 
 mod faults;
 mod harness;
+mod ledger;
 mod runs;
