@@ -370,3 +370,6 @@ fn write_operator(
     }
     Ok(state)
 }
+
+#[cfg(all(test, not(shuttle)))]
+mod tests;
