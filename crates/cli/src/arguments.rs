@@ -40,7 +40,7 @@ pub(crate) enum Verb {
     /// Start, stop or look at a cluster on this machine
     Cluster(ClusterArguments),
     /// Run a JobManager in the foreground
-    Jobmanager(ProcessArguments),
+    Jobmanager(JobManagerArguments),
     /// Run a TaskManager in the foreground
     Taskmanager(TaskManagerArguments),
     /// Watch a job run: auctions and bids, counted as they come
@@ -233,6 +233,16 @@ pub(crate) struct ProcessArguments {
     /// Configuration, over the file's
     #[arg(short = 'D', value_name = "KEY=VALUE", allow_hyphen_values = true)]
     pub definitions: Vec<String>,
+}
+
+/// `millstream jobmanager`.
+#[derive(Debug, Args)]
+pub(crate) struct JobManagerArguments {
+    /// Tells it from others of the same home directory
+    #[arg(long, default_value = "jobmanager")]
+    pub name: String,
+    #[command(flatten)]
+    pub process: ProcessArguments,
 }
 
 /// `millstream taskmanager`.

@@ -3,9 +3,13 @@
 use crate::arguments::Target;
 use crate::configuration::{home, load};
 use millstream::api::error::{Error, ErrorCode, Result};
+use millstream::core::config::Configuration;
 use millstream::core::config::catalog;
-use millstream::process::daemon::JobManagerAddresses;
+use millstream::process::daemon::{JobManagerAddresses, LEADER_SESSION_ID};
+use millstream::process::ha::retrieval::find_leader;
+use millstream::process::ha::settings::HaSettings;
 use serde_json::Value;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// No verb waits longer for an answer.
@@ -81,8 +85,8 @@ impl RestClient {
         Err(Error::new(ErrorCode::Refused, first).attempted(format!("ask {path} ({status})")))
     }
 
-    /// Where the JobManager takes submissions: messages and programs, `host:port` each.
-    pub(crate) fn submission_addresses(&self) -> Result<(String, String)> {
+    /// Where the JobManager takes submissions.
+    pub(crate) fn submission_addresses(&self) -> Result<SubmissionAddresses> {
         let entries = self.get("/jobmanager/config")?;
         let value = |key: &str| {
             let entries = entries.as_array().into_iter().flatten();
@@ -95,22 +99,58 @@ impl RestClient {
         let host = value(catalog::JOBMANAGER_ADDRESS.key)
             .ok_or_else(|| missing(catalog::JOBMANAGER_ADDRESS.key))?;
         let port = |key| value(key).ok_or_else(|| missing(key));
-        Ok((
-            format!("{host}:{}", port(catalog::JOBMANAGER_PORT.key)?),
-            format!("{host}:{}", port(catalog::BLOB_PORT.key)?),
-        ))
+        let entries = entries.as_array().into_iter().flatten();
+        let pairs = entries.filter_map(|it| Some((it["key"].as_str()?, it["value"].as_str()?)));
+        let pairs = pairs.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let configuration = Configuration(pairs.collect());
+        let settings = HaSettings::read(&configuration).ok().flatten();
+        Ok(SubmissionAddresses {
+            job_manager: format!("{host}:{}", port(catalog::JOBMANAGER_PORT.key)?),
+            blob_server: format!("{host}:{}", port(catalog::BLOB_PORT.key)?),
+            session: value(LEADER_SESSION_ID),
+            high_availability: settings.map(|settings| settings.directory),
+        })
+    }
+}
+
+/// Where a JobManager takes submissions.
+pub(crate) struct SubmissionAddresses {
+    /// `host:port` for messages.
+    pub job_manager: String,
+    /// `host:port` for programs.
+    pub blob_server: String,
+    /// Its term of leadership.
+    pub session: Option<String>,
+    /// Where to find out who leads after it.
+    pub high_availability: Option<PathBuf>,
+}
+
+/// REST of whoever leads.
+fn leader_address(settings: &HaSettings) -> Result<String> {
+    let problem = |summary: &str| {
+        Error::new(ErrorCode::Unreachable, summary.to_owned())
+            .at(settings.directory.display().to_string())
+            .next("start a JobManager with `millstream jobmanager`, or name one with `-m`")
+    };
+    match find_leader(&settings.directory) {
+        Ok(Some(leader)) => Ok(leader.rest),
+        Ok(None) => Err(problem("no JobManager leads at the moment")),
+        Err(why) => Err(problem("the leader cannot be found out").why(why)),
     }
 }
 
 fn default_address(target: &Target) -> Result<String> {
     let home = home()?;
-    if let Some(addresses) = JobManagerAddresses::read(&home) {
-        return Ok(addresses.rest);
-    }
     let configuration = load(&home, &target.definitions)?;
     let wrong = |error: millstream::core::config::ConfigError| {
         Error::new(ErrorCode::Configuration, error.to_string())
     };
+    if let Some(settings) = HaSettings::read(&configuration).map_err(wrong)? {
+        return leader_address(&settings);
+    }
+    if let Some(addresses) = JobManagerAddresses::read(&home) {
+        return Ok(addresses.rest);
+    }
     let host = configuration.get(&catalog::REST_ADDRESS).map_err(wrong)?;
     let port = configuration.get(&catalog::REST_PORT).map_err(wrong)?;
     Ok(format!("{host}:{port}"))

@@ -6,7 +6,7 @@
 use crate::interrupt;
 use crate::process::config::set_state_directories;
 use crate::process::in_process::{InProcessChildren, Plans};
-use crate::process::job_manager::{JobManager, STANDALONE_TOKEN};
+use crate::process::job_manager::{JobManager, LeaderTerm, STANDALONE_TOKEN};
 use crate::process::task_manager::start_task_executor;
 use crate::session::{ClusterClient, SubmittedJob};
 use millstream_api::error::{Error, ErrorCode, Result};
@@ -42,7 +42,7 @@ impl EmbeddedExecutor {
     pub fn new(mut configuration: Configuration) -> Self {
         // Without a place to keep them there are no checkpoints, unless one is configured.
         if let Ok(home) = Home::from_env() {
-            set_state_directories(&mut configuration, &home);
+            set_state_directories(&mut configuration, &home, None);
         }
         Self { configuration, cluster: OnceLock::new() }
     }
@@ -94,8 +94,12 @@ impl MiniCluster {
         let plans = Plans::default();
         let fatal = Arc::new(|reason: String| eprintln!("millstream: {reason}"));
         let wrong = |error: ConfigError| Error::new(ErrorCode::Configuration, error.to_string());
+        // What runs in this process ends with it.
+        let mut standalone = configuration.clone();
+        standalone.0.retain(|key, _| !key.starts_with("high-availability"));
         let job_manager =
-            JobManager::start(&rpc, configuration, None, fatal.clone()).map_err(wrong)?;
+            JobManager::start(&rpc, &standalone, None, LeaderTerm::standalone(), fatal.clone())
+                .map_err(wrong)?;
         let slots = match configuration.contains(&catalog::TASKMANAGER_SLOTS) {
             true => configuration.get(&catalog::TASKMANAGER_SLOTS).map_err(wrong)?,
             false => SLOTS,

@@ -4,10 +4,12 @@ use crate::embedded::EmbeddedExecutor;
 use crate::job_process::JobProcessExecutor;
 use crate::launch::{self, Launch, launch, variable};
 use crate::planning::PlanningExecutor;
+use crate::session::ClusterClient;
 use crate::submission::SessionExecutor;
 use millstream_api::args::Args;
 use millstream_api::{PipelineExecutor, Result, StreamExecutionEnvironment};
 use millstream_core::config::Configuration;
+use millstream_rpc::shell::RpcSystem;
 use std::collections::BTreeMap;
 
 /// The short name of the environment.
@@ -38,8 +40,10 @@ impl EnvFromArgs for Env {
                 configuration.entry("parallelism.default".to_owned()).or_insert_with(cores);
                 Box::new(EmbeddedExecutor::new(Configuration(configuration.clone())))
             }
-            Launch::Session { job_manager, blob_server, detached } => {
-                Box::new(SessionExecutor::new(job_manager, blob_server, detached)?)
+            Launch::Session { job_manager, token, high_availability, blob_server, detached } => {
+                let rpc = RpcSystem::local("client");
+                let client = ClusterClient::of_leader(rpc, job_manager, token, high_availability);
+                Box::new(SessionExecutor::new(client, blob_server, detached)?)
             }
             Launch::Plan { file } => Box::new(PlanningExecutor { file }),
             Launch::JobProcess => {

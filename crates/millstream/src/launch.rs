@@ -1,13 +1,19 @@
 //! What this process was started for. Said by variables that the CLI, the JobManager and the
 //! TaskManager set; a program started by hand finds none of them and runs embedded.
 
+use crate::process::job_manager::STANDALONE_TOKEN;
 use millstream_api::error::{Error, ErrorCode, Result};
+use millstream_core::ids::{FencingToken, ParseIdError};
 use std::path::PathBuf;
 
 /// Names the launch mode: `session`, `plan` or `job-process`; unset: embedded.
 pub const MODE: &str = "MILLSTREAM_MODE";
 /// `session`: `host:port` of the JobManager.
 pub const JOB_MANAGER: &str = "MILLSTREAM_JOBMANAGER";
+/// `session`: the JobManager's term of leadership; unset: there is no other.
+pub const SESSION_ID: &str = "MILLSTREAM_JOBMANAGER_SESSION";
+/// `session`: the directory of the cluster's high availability, in which its leader is found.
+pub const HIGH_AVAILABILITY: &str = "MILLSTREAM_HIGH_AVAILABILITY";
 /// `session`: `host:port` of the blob server.
 pub const BLOB_SERVER: &str = "MILLSTREAM_BLOB_SERVER";
 /// `session`: set if `execute` is not to wait for the job's end.
@@ -30,6 +36,10 @@ pub enum Launch {
     Session {
         /// `host:port` of the JobManager.
         job_manager: String,
+        /// Its term.
+        token: FencingToken,
+        /// Where to find out who leads now.
+        high_availability: Option<PathBuf>,
         /// `host:port` of the blob server.
         blob_server: String,
         /// `execute` does not wait.
@@ -56,6 +66,15 @@ pub fn launch() -> Result<Launch> {
         None | Some("embedded") => Ok(Launch::Embedded),
         Some("session") => Ok(Launch::Session {
             job_manager: required(JOB_MANAGER)?,
+            token: match variable(SESSION_ID) {
+                None => STANDALONE_TOKEN,
+                Some(text) => text.parse().map_err(|error: ParseIdError| {
+                    let summary = format!("`{SESSION_ID}`: {error}");
+                    Error::new(ErrorCode::Process, summary)
+                        .next("start the program with `millstream run`")
+                })?,
+            },
+            high_availability: variable(HIGH_AVAILABILITY).map(PathBuf::from),
             blob_server: required(BLOB_SERVER)?,
             detached: variable(DETACHED).is_some(),
         }),

@@ -1,16 +1,19 @@
 //! The client's side of a cluster: submits jobs, asks after them, cancels them, waits for them.
 
+use crate::process::ha::retrieval::find_leader;
 use crate::process::job_manager::STANDALONE_TOKEN;
 use millstream_api::error::{Error, ErrorCode, Result};
 use millstream_api::executor::{JobHandle, JobResult};
-use millstream_core::ids::JobId;
+use millstream_core::ids::{FencingToken, JobId};
 use millstream_core::job_graph::JobGraph;
 use millstream_core::status::JobStatus;
 use millstream_rpc::protocol::details::ExecutionGraphDetails;
 use millstream_rpc::protocol::dispatcher::{DispatcherAnswer, ToDispatcher};
-use millstream_rpc::protocol::{Address, Answer, AskError, EndpointName, Message};
+use millstream_rpc::protocol::{Address, Answer, AskError, EndpointName, Message, Refusal};
 use millstream_rpc::shell::RpcSystem;
-use std::time::Duration;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 
 /// How long the dispatcher may take to answer, submissions included.
@@ -19,31 +22,98 @@ const ASK_TIMEOUT: Duration = Duration::from_secs(30);
 /// A job may run for as long as it likes.
 const JOB_TIMEOUT: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
+/// How long a client waits for a new leader.
+const LEADER_PATIENCE: Duration = Duration::from_secs(300);
+
+/// How often it looks for one.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
 /// Speaks to the dispatcher of a cluster. Cheap to clone.
 #[derive(Clone)]
 pub struct ClusterClient {
     rpc: RpcSystem,
-    dispatcher: Address,
+    /// Who leads, as far as is known.
+    leader: Arc<Mutex<(Address, FencingToken)>>,
+    /// Where to find out who leads now; nothing: there is only one JobManager.
+    high_availability: Option<PathBuf>,
 }
 
 impl ClusterClient {
     /// Speaks to the dispatcher in the process at `job_manager` (`host:port`).
     pub fn new(rpc: RpcSystem, job_manager: String) -> Self {
+        Self::of_leader(rpc, job_manager, STANDALONE_TOKEN, None)
+    }
+
+    /// Speaks to the dispatcher that leads in this term in the process at `job_manager`
+    /// (`host:port`), and after it to whoever leads according to the directory of high availability.
+    pub fn of_leader(
+        rpc: RpcSystem,
+        job_manager: String,
+        token: FencingToken,
+        high_availability: Option<PathBuf>,
+    ) -> Self {
         let dispatcher = Address { process: job_manager, endpoint: EndpointName::Dispatcher };
-        Self { rpc, dispatcher }
+        let leader = Arc::new(Mutex::new((dispatcher, token)));
+        Self { rpc, leader, high_availability }
+    }
+
+    /// Who leads, as far as can be found out.
+    fn leader(&self) -> (Address, FencingToken) {
+        let mut known = self.leader.lock().unwrap_or_else(PoisonError::into_inner);
+        // A directory that cannot be read here leaves whoever was named at the begin.
+        let found = self.high_availability.as_ref().and_then(|it| find_leader(it).ok().flatten());
+        if let Some(found) = found {
+            let endpoint = EndpointName::Dispatcher;
+            *known = (Address { process: found.rpc, endpoint }, found.token);
+        }
+        known.clone()
+    }
+
+    async fn ask_leader(
+        &self,
+        message: ToDispatcher,
+        timeout: Duration,
+    ) -> std::result::Result<Answer, AskError> {
+        let (dispatcher, token) = self.leader();
+        self.rpc.ask(&dispatcher, Some(token), Message::Dispatcher(message), timeout).await
+    }
+
+    /// Waits for the end of a job, under whichever leader it comes.
+    async fn await_end(&self, job: JobId) -> Result<ExecutionGraphDetails> {
+        let mut silent_since = Instant::now();
+        loop {
+            let answer = self.ask_leader(ToDispatcher::AwaitJobEnd { job }, JOB_TIMEOUT).await;
+            let changes = match &answer {
+                Ok(Answer::Dispatcher(DispatcherAnswer::Details(details))) => {
+                    silent_since = Instant::now();
+                    details.summary.status == JobStatus::Suspended
+                }
+                Ok(Answer::Refused(Refusal::NotReady(_) | Refusal::Fenced { .. })) => true,
+                Err(_) => true,
+                Ok(_) => false,
+            };
+            let patient = silent_since.elapsed() < LEADER_PATIENCE;
+            if !(changes && patient && self.high_availability.is_some()) {
+                return details(self.accept(answer)?);
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
     }
 
     /// Asks the dispatcher.
     pub async fn ask(&self, message: ToDispatcher, timeout: Duration) -> Result<Answer> {
-        let message = Message::Dispatcher(message);
-        let answer = self.rpc.ask(&self.dispatcher, Some(STANDALONE_TOKEN), message, timeout).await;
+        let answer = self.ask_leader(message, timeout).await;
+        self.accept(answer)
+    }
+
+    fn accept(&self, answer: std::result::Result<Answer, AskError>) -> Result<Answer> {
         match answer {
             Ok(Answer::Refused(refusal)) => {
                 Err(Error::new(ErrorCode::Refused, "the cluster refused").why(refusal.to_string()))
             }
             Ok(answer) => Ok(answer),
             Err(error @ AskError::Unreachable { .. }) => {
-                let at = &self.dispatcher.process;
+                let at = &self.leader.lock().unwrap_or_else(PoisonError::into_inner).0.process;
                 Err(Error::new(ErrorCode::Unreachable, format!("no JobManager answers at {at}"))
                     .why(error.to_string())
                     .next("start one with `millstream cluster start`, or name another with `-m`"))
@@ -88,8 +158,7 @@ impl JobHandle for SubmittedJob {
     }
 
     fn wait(&mut self) -> Result<JobResult> {
-        let ask = self.client.ask(ToDispatcher::AwaitJobEnd { job: self.job }, JOB_TIMEOUT);
-        let details = details(self.runtime.block_on(ask)?)?;
+        let details = self.runtime.block_on(self.client.await_end(self.job))?;
         result_of(&details)
     }
 }

@@ -11,7 +11,6 @@ use millstream_core::ids::{ContentHash, JobId};
 use millstream_core::status::JobStatus;
 use millstream_host::blob::BlobClient;
 use millstream_operator::plan::Plan;
-use millstream_rpc::shell::RpcSystem;
 use millstream_rpc::shell::system::random_u128;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -32,8 +31,8 @@ pub struct SessionExecutor {
 }
 
 impl SessionExecutor {
-    /// Submits to the JobManager and the blob server at these addresses (`host:port`).
-    pub fn new(job_manager: String, blob_server: String, detached: bool) -> Result<Self> {
+    /// Submits through this client, with programs to the blob server at `host:port`.
+    pub fn new(client: ClusterClient, blob_server: String, detached: bool) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("millstream")
@@ -42,7 +41,6 @@ impl SessionExecutor {
             .map_err(|error| {
                 Error::new(ErrorCode::Process, "cannot start threads").why(error.to_string())
             })?;
-        let client = ClusterClient::new(RpcSystem::local("client"), job_manager);
         let (executed, results) = (Cell::new(0), Rc::default());
         Ok(Self { runtime, client, blob_server, detached, executed, results })
     }

@@ -65,7 +65,9 @@ impl Coordinator {
             Copies { from: self.directory.clone(), paths: paths.into_iter().collect() }
         });
         let bytes = metadata::encode(&metadata);
-        let write = MetadataWrite { checkpoint: id, directory, copies, bytes };
+        let kind = pending.barrier.kind;
+        let recoverable = !kind.is_savepoint() || kind.stops();
+        let write = MetadataWrite { checkpoint: id, directory, copies, bytes, recoverable };
         self.effects.push(Effect::Write(write));
         if mutant::on("commit_before_complete") {
             for attempt in self.tasks.running() {

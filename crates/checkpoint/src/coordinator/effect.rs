@@ -62,6 +62,9 @@ pub struct MetadataWrite {
     pub copies: Option<Copies>,
     /// The file's content.
     pub bytes: Vec<u8>,
+    /// If everything else is lost, the job goes on from it: a checkpoint, or the savepoint that ends
+    /// the job.
+    pub recoverable: bool,
 }
 
 /// Files that are copied.

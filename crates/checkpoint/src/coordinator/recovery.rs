@@ -47,6 +47,28 @@ impl Coordinator {
         Ok(())
     }
 
+    /// The job goes on from the newest that a former master of it has completed. A savepoint that was
+    /// to end the job was its last word: what is left is to commit and to end.
+    pub fn recover(
+        &mut self,
+        metadata: CheckpointMetadata,
+        directory: &str,
+        graph: &JobGraph,
+    ) -> Result<(), CannotRestore> {
+        let kind = metadata.kind;
+        let claim = if kind.is_savepoint() { ClaimMode::NoClaim } else { ClaimMode::Claim };
+        self.begin_from(metadata, directory, claim, true, graph)?;
+        if kind.stops() {
+            self.stop = Stop::Complete;
+        }
+        Ok(())
+    }
+
+    /// Checkpoints are numbered from here, or from higher up.
+    pub fn number_from(&mut self, first: CheckpointId) {
+        self.last = self.last.max(CheckpointId(first.0.saturating_sub(1)));
+    }
+
     /// What the job goes on from, dealt out.
     pub fn reassignment(&self) -> Option<&Reassignment> {
         let base = self.base.as_ref()?;

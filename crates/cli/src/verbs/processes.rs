@@ -1,15 +1,15 @@
 //! `jobmanager` and `taskmanager`: processes of a cluster, in the foreground.
 
-use crate::arguments::{ProcessArguments, TaskManagerArguments};
+use crate::arguments::{JobManagerArguments, TaskManagerArguments};
 use crate::configuration::{home, load};
 use millstream::api::error::Result;
 use millstream::process::daemon;
 use std::process::ExitCode;
 
-pub(super) fn job_manager(arguments: &ProcessArguments) -> Result<ExitCode> {
+pub(super) fn job_manager(arguments: &JobManagerArguments) -> Result<ExitCode> {
     let home = home()?;
-    let configuration = load(&home, &arguments.definitions)?;
-    daemon::run_job_manager(configuration, &home)?;
+    let configuration = load(&home, &arguments.process.definitions)?;
+    daemon::run_job_manager(configuration, &home, &arguments.name)?;
     Ok(ExitCode::SUCCESS)
 }
 

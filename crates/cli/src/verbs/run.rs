@@ -15,13 +15,15 @@ use std::process::{Command, ExitCode};
 
 pub(super) fn run(arguments: &RunArguments) -> Result<ExitCode> {
     check_program(&arguments.program)?;
-    let (job_manager, blob_server) = RestClient::of(&arguments.target)?.submission_addresses()?;
+    let cluster = RestClient::of(&arguments.target)?.submission_addresses()?;
     let mut program = Command::new(absolute(&arguments.program)?);
     program
         .args(&arguments.arguments)
         .env(launch::MODE, "session")
-        .env(launch::JOB_MANAGER, job_manager)
-        .env(launch::BLOB_SERVER, blob_server)
+        .env(launch::JOB_MANAGER, cluster.job_manager)
+        .env(launch::BLOB_SERVER, cluster.blob_server)
+        .env(launch::SESSION_ID, cluster.session.unwrap_or_default())
+        .env(launch::HIGH_AVAILABILITY, cluster.high_availability.unwrap_or_default())
         .env(launch::DETACHED, if arguments.detached { "1" } else { "" })
         .env(launch::ENVIRONMENT, arguments.environment.join(","))
         .env(launch::DEFINITIONS, definitions(arguments)?.join("\n"))

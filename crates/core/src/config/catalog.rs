@@ -132,12 +132,22 @@ options! {
     CANCELLATION_TIMEOUT: u64 = "task.cancellation.timeout", "3 min", value::millis;
     /// How often a sink tries again to commit what a checkpoint holds before its task fails.
     SINK_COMMITTER_RETRIES: u32 = "sink.committer.retries", "10", value::number;
+    /// Whether another JobManager can take over: `NONE`, or `filesystem`.
+    HA_TYPE: String = "high-availability.type" or "high-availability", "NONE", value::text;
+    /// The directory, the same for all processes, that holds what outlives a JobManager: on one machine any, on several a shared one.
+    HA_DIRECTORY: String = "high-availability.storageDir", "", value::text;
+    /// Tells clusters in one directory apart.
+    HA_CLUSTER: String = "high-availability.cluster-id", "/default", value::text;
+    /// The JobManager's port for messages under high availability; 0: any free one.
+    HA_PORT: u16 = "high-availability.jobmanager.port", "0", value::port;
+    /// So long a JobManager must have been silent before another one takes over, unless its process is known to be gone.
+    HA_LEASE: u64 = "high-availability.filesystem.lease-duration" or "high-availability.kubernetes.leader-election.lease-duration", "15 s", value::millis;
     /// Listen beyond loopback without TLS and authentication. Only for networks that nobody else can reach.
     INSECURE: bool = "security.insecure", "false", value::boolean;
 }
 
 /// Keys of single jobs, read where they act.
-const JOB_KEYS: [&str; 19] = [
+const JOB_KEYS: [&str; 18] = [
     "execution.runtime-mode",
     "jobmanager.execution.failover-strategy",
     "restart-strategy.type",
@@ -156,7 +166,6 @@ const JOB_KEYS: [&str; 19] = [
     "pipeline.name",
     "pipeline.max-parallelism",
     "pipeline.operator-chaining.enabled",
-    "high-availability.type",
 ];
 
 /// Every known key.

@@ -173,6 +173,7 @@ impl Job {
             submitted: self.summary.started,
             ended: self.summary.ended.unwrap_or(self.summary.last_modified),
             failure: failure.map(|failure| failure.message.clone()),
+            remains: Vec::new(),
         }
     }
 

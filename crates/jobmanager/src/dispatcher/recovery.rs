@@ -130,7 +130,7 @@ impl Dispatcher {
 
 /// What is still known of a job that ended under a former leader.
 fn details_of(job: JobId, result: ResultRecord) -> ExecutionGraphDetails {
-    let ResultRecord { status, name, submitted, ended, failure } = result;
+    let ResultRecord { status, name, submitted, ended, failure, .. } = result;
     let failure =
         failure.map(|message| FailureDetails { at: ended, message, task: None, resource: None });
     let graph = JobGraph {

@@ -15,7 +15,14 @@ const C: JobId = JobId(0xC);
 
 fn result(status: JobStatus) -> ResultRecord {
     let failure = (status == JobStatus::Failed).then(|| "seven".to_owned());
-    ResultRecord { status, name: "count".to_owned(), submitted: 1, ended: 9, failure }
+    ResultRecord {
+        status,
+        name: "count".to_owned(),
+        submitted: 1,
+        ended: 9,
+        failure,
+        remains: vec![],
+    }
 }
 
 /// A runs, B has failed and left something, C has finished.

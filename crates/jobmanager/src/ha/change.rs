@@ -88,6 +88,9 @@ impl Change {
             Change::RemoveJob { job, directory } => {
                 if record.jobs.get(job).is_some_and(|known| known.directory == *directory) {
                     record.jobs.remove(job);
+                    if let Some(result) = record.results.get_mut(job) {
+                        result.remains.clear();
+                    }
                 }
                 forget_old_results(record);
                 Ok(())

@@ -9,7 +9,7 @@ pub struct HaConfig {
     pub process: ResourceId,
     /// `host:port` of this process for messages.
     pub rpc: String,
-    /// `high-availability.lease-duration` (15 s, as Flink's leases in Kubernetes): so long a record
+    /// `high-availability.filesystem.lease-duration` (15 s, as Flink's leases in Kubernetes): so long a record
     /// must stay unchanged before its leader may be replaced.
     pub lease_ms: u64,
 }

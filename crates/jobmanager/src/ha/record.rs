@@ -106,6 +106,10 @@ pub struct ResultRecord {
     pub ended: Timestamp,
     /// Why it failed, if it did.
     pub failure: Option<String>,
+    /// Files and directories of its checkpoints that nobody wants any more: whoever cleans up
+    /// deletes them, and the last mention of them is this one.
+    #[serde(default)]
+    pub remains: Vec<String>,
 }
 
 /// A record that cannot be read.

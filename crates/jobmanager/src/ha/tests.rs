@@ -136,6 +136,7 @@ fn a_change_that_must_not_be_made_is_refused_and_the_others_are_written() {
         submitted: 1,
         ended: 2,
         failure: None,
+        remains: Vec::new(),
     };
     want(&mut driver, 2, Change::RecordResult { job: JobId(9), result: unknown });
     want(&mut driver, 3, add_job(3));
@@ -363,6 +364,7 @@ fn results_are_kept_until_there_are_too_many_but_dirty_ones_always() {
             submitted: 0,
             ended: number as i64,
             failure: None,
+            remains: Vec::new(),
         };
         let job = JobId(number);
         Change::RecordResult { job, result }.apply(&mut record).expect("it is known");
@@ -393,7 +395,14 @@ fn any_record() -> impl Strategy<Value = HaRecord> {
                 record.jobs.insert(job, known);
                 let (status, name) = (JobStatus::Failed, text.clone());
                 let failure = Some(text.clone());
-                let result = ResultRecord { status, name, submitted: time, ended: time, failure };
+                let result = ResultRecord {
+                    status,
+                    name,
+                    submitted: time,
+                    ended: time,
+                    failure,
+                    remains: vec![text.clone()],
+                };
                 record.results.insert(JobId(!id), result);
             }
             record

@@ -7,7 +7,7 @@
 use super::{Context, JobMaster, JobMasterDone, JobMasterOp, moment, tell};
 use crate::execution_graph::{Change, ExecutionVertexId};
 use crate::scheduler::Failure;
-use millstream_checkpoint::config::{CheckpointConfig, RecoveryConfig};
+use millstream_checkpoint::config::{CheckpointConfig, ClaimMode, RecoveryConfig};
 use millstream_checkpoint::coordinator::{
     Coordinator, Declined, Effect as Decided, Ending, ReadBack, SnapshotRequest, Subtask, View,
     Written,
@@ -37,7 +37,7 @@ pub(super) struct Checkpoints {
     /// Decides; nothing for a job that neither takes checkpoints nor goes on from one.
     coordinator: Option<Coordinator>,
     /// What the job goes on from; taken when that is known.
-    recovery: Option<RecoveryConfig>,
+    recovery: Option<Recovery>,
     /// Work that is under way.
     works: BTreeMap<OpId, Work>,
     /// Counts works: each gets an id of its own.
@@ -49,10 +49,27 @@ pub(super) struct Checkpoints {
 enum Work {
     Write(CheckpointId),
     ReadBack(CheckpointId),
-    /// What is to be deleted; how often that was tried.
-    Delete(Vec<String>, u32),
+    /// What is to be deleted, and whether at the job's end; how often that was tried.
+    Delete(Vec<String>, bool, u32),
     /// The metadata that the job goes on from; how often that was tried.
-    Recover(RecoveryConfig, u32),
+    Recover(Recovery, u32),
+}
+
+/// What a job goes on from.
+#[derive(Clone, Debug)]
+struct Recovery {
+    config: RecoveryConfig,
+    /// A former master of the job completed it; nobody has named it.
+    own: bool,
+}
+
+/// What a former master of the job has left: under high availability.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobRecovery {
+    /// The directory of the newest completed checkpoint, if there is one.
+    pub checkpoint: Option<String>,
+    /// Checkpoints are numbered from here.
+    pub first: CheckpointId,
 }
 
 impl Checkpoints {
@@ -61,13 +78,19 @@ impl Checkpoints {
         defaults: &Configuration,
         job: JobId,
         graph: &JobGraph,
+        left: Option<JobRecovery>,
     ) -> Result<Self, String> {
         let mut configuration = defaults.clone();
         configuration.0.extend(graph.configuration.clone());
         let mut config = CheckpointConfig::read(&configuration).map_err(|e| e.to_string())?;
         // What a job goes on from is its own affair: a cluster's default would start all from one.
         let own = Configuration(graph.configuration.clone());
-        let recovery = RecoveryConfig::read(&own).map_err(|error| error.to_string())?;
+        let named = RecoveryConfig::read(&own).map_err(|error| error.to_string())?;
+        let first = left.as_ref().map(|left| left.first);
+        let recovery = match left.and_then(|left| left.checkpoint) {
+            Some(path) => Some(Recovery::own(path)),
+            None => named.map(|config| Recovery { config, own: false }),
+        };
         if graph.mode == RuntimeMode::Batch && recovery.is_some() {
             return Err("a job in BATCH mode has no checkpoints and cannot go on from one: unset \
                         execution.state-recovery.path, or run it in STREAMING mode"
@@ -76,7 +99,10 @@ impl Checkpoints {
         config.enabled &= graph.mode == RuntimeMode::Streaming && config.directory.is_some();
         let directory = config.directory.clone().unwrap_or_default();
         let wanted = config.enabled || recovery.is_some();
-        let coordinator = wanted.then(|| Coordinator::new(config, job, &directory, graph));
+        let mut coordinator = wanted.then(|| Coordinator::new(config, job, &directory, graph));
+        if let (Some(coordinator), Some(first)) = (&mut coordinator, first) {
+            coordinator.number_from(first);
+        }
         Ok(Self { coordinator, recovery, works: BTreeMap::new(), works_made: 0 })
     }
 
@@ -117,6 +143,14 @@ impl Checkpoints {
     }
 }
 
+impl Recovery {
+    /// The newest checkpoint of a former master. Its plan is the job's: all state is claimed.
+    fn own(path: String) -> Self {
+        let config = RecoveryConfig { path, ignore_unclaimed: true, claim: ClaimMode::Claim };
+        Self { config, own: true }
+    }
+}
+
 impl JobMaster {
     /// Begins to read what the job goes on from, if it goes on from something.
     pub(super) fn begin_recovery(&mut self, cx: &mut Context<'_>) -> bool {
@@ -125,12 +159,13 @@ impl JobMaster {
         true
     }
 
-    fn recover(&mut self, cx: &mut Context<'_>, mut recovery: RecoveryConfig, tries: u32) {
+    fn recover(&mut self, cx: &mut Context<'_>, mut recovery: Recovery, tries: u32) {
         // People name the directory or the file in it.
-        if let Some(directory) = recovery.path.strip_suffix(&format!("/{METADATA_FILE}")) {
-            recovery.path = directory.to_owned();
+        let path = &mut recovery.config.path;
+        if let Some(directory) = path.strip_suffix(&format!("/{METADATA_FILE}")) {
+            *path = directory.to_owned();
         }
-        let directory = recovery.path.clone();
+        let directory = path.clone();
         let what = JobMasterOp::ReadMetadata { directory };
         self.checkpoints.begin(cx, Work::Recover(recovery, tries), what);
     }
@@ -138,16 +173,17 @@ impl JobMaster {
     fn on_recovery_read(
         &mut self,
         cx: &mut Context<'_>,
-        recovery: RecoveryConfig,
+        recovery: Recovery,
         tries: u32,
         result: JobMasterDone,
     ) {
         if self.scheduler.is_stopping() {
             return;
         }
-        let file = format!("{}/{METADATA_FILE}", recovery.path);
+        let file = format!("{}/{METADATA_FILE}", recovery.config.path);
         let begun = match result {
             JobMasterDone::Read { bytes } => self.go_on_from(&recovery, &bytes, &file),
+            JobMasterDone::Missing if recovery.own => Err(format!("`{file}` does not exist")),
             JobMasterDone::Missing => Err(format!(
                 "`{file}` does not exist: name the directory of a checkpoint (chk-7) or savepoint"
             )),
@@ -163,28 +199,31 @@ impl JobMaster {
             Ok(()) => self.begin_running(cx),
             Err(problem) => {
                 let failure = Failure::of_cluster(problem);
-                let reason = "what execution.state-recovery.path names cannot be restored";
+                let mut reason = "what execution.state-recovery.path names cannot be restored";
+                if recovery.own {
+                    // Never silently: to begin with anything else would do twice what was done.
+                    // And whatever is left of it stays.
+                    self.checkpoints.coordinator = None;
+                    reason = "its newest checkpoint cannot be restored; its files are kept";
+                }
                 self.scheduler.fail_job(failure, reason, moment(cx));
             }
         }
     }
 
     /// The job goes on from this metadata; a problem in words.
-    fn go_on_from(
-        &mut self,
-        recovery: &RecoveryConfig,
-        bytes: &[u8],
-        file: &str,
-    ) -> Result<(), String> {
+    fn go_on_from(&mut self, recovery: &Recovery, bytes: &[u8], file: &str) -> Result<(), String> {
         let metadata = metadata::decode(bytes, file).map_err(|error| error.to_string())?;
         let graph = self.scheduler.graph().graph().clone();
         let Some(coordinator) = &mut self.checkpoints.coordinator else {
             return Err("the job takes no checkpoints".to_owned());
         };
-        let RecoveryConfig { path, ignore_unclaimed, claim } = recovery;
-        coordinator
-            .begin_from(metadata, path, *claim, *ignore_unclaimed, &graph)
-            .map_err(|error| error.to_string())?;
+        let RecoveryConfig { path, ignore_unclaimed, claim } = &recovery.config;
+        let begun = match recovery.own {
+            true => coordinator.recover(metadata, path, &graph),
+            false => coordinator.begin_from(metadata, path, *claim, *ignore_unclaimed, &graph),
+        };
+        begun.map_err(|error| error.to_string())?;
         let Some(dealt) = coordinator.reassignment() else { return Ok(()) };
         for (index, vertex) in graph.vertices.iter().enumerate() {
             let (seen, max) = (dealt.seen_splits(vertex), dealt.max_parallelism(index));
@@ -252,14 +291,15 @@ impl JobMaster {
             Decided::Write(write) => {
                 let work = Work::Write(write.checkpoint);
                 let (directory, copies, bytes) = (write.directory, write.copies, write.bytes);
-                let what = JobMasterOp::WriteMetadata { directory, copies, bytes };
+                let recorded = write.recoverable.then_some(write.checkpoint);
+                let what = JobMasterOp::WriteMetadata { directory, copies, bytes, recorded };
                 self.checkpoints.begin(cx, work, what);
             }
             Decided::ReadBack { checkpoint, directory } => {
                 let what = JobMasterOp::ReadMetadata { directory };
                 self.checkpoints.begin(cx, Work::ReadBack(checkpoint), what);
             }
-            Decided::Delete(paths) => self.delete(cx, paths, 1),
+            Decided::Delete(paths) => self.delete(cx, paths, false, 1),
             Decided::Completed { splits, .. } => {
                 self.scheduler.graph_mut().keep_splits(&splits);
                 self.scheduler.on_checkpoint_completed();
@@ -284,9 +324,9 @@ impl JobMaster {
         }
     }
 
-    fn delete(&mut self, cx: &mut Context<'_>, paths: Vec<String>, tries: u32) {
-        let what = JobMasterOp::Delete { paths: paths.clone() };
-        self.checkpoints.begin(cx, Work::Delete(paths, tries), what);
+    fn delete(&mut self, cx: &mut Context<'_>, paths: Vec<String>, ended: bool, tries: u32) {
+        let what = JobMasterOp::Delete { paths: paths.clone(), ended };
+        self.checkpoints.begin(cx, Work::Delete(paths, ended, tries), what);
     }
 
     /// A work is done.
@@ -320,10 +360,10 @@ impl JobMaster {
                 };
                 self.with_coordinator(cx, |c, view| c.on_read_back(checkpoint, found, view));
             }
-            Some(Work::Delete(paths, tries)) => {
+            Some(Work::Delete(paths, ended, tries)) => {
                 // What is left behind takes room and does no harm.
                 if result != JobMasterDone::Done && tries < TRIES_MAX {
-                    self.delete(cx, paths, tries + 1);
+                    self.delete(cx, paths, ended, tries + 1);
                 }
             }
         }
@@ -437,7 +477,7 @@ impl JobMaster {
         for effect in coordinator.take_effects() {
             // No task is left to be told anything.
             if let Decided::Delete(paths) = effect {
-                self.delete(cx, paths, 1);
+                self.delete(cx, paths, true, 1);
             }
         }
     }

@@ -42,6 +42,7 @@ mod workers;
 #[cfg(test)]
 mod tests;
 
+pub use checkpoints::JobRecovery;
 pub use config::{JobMasterConfig, JobMasterTimer, Leader, Surroundings};
 pub use op::{JobMasterDone, JobMasterOp};
 
@@ -142,9 +143,21 @@ impl JobMaster {
         graph: JobGraph,
         submitted: Timestamp,
     ) -> Self {
+        Self::recovered(config, surroundings, job, graph, submitted, None)
+    }
+
+    /// The same for a job of which a former master may have left something.
+    pub fn recovered(
+        config: JobMasterConfig,
+        surroundings: Surroundings,
+        job: JobId,
+        graph: JobGraph,
+        submitted: Timestamp,
+        left: Option<JobRecovery>,
+    ) -> Self {
         let options = Options::parse(&graph.configuration);
         let built = ExecutionGraph::new(job, graph.clone());
-        let checkpoints = Checkpoints::new(&config.defaults, job, &graph);
+        let checkpoints = Checkpoints::new(&config.defaults, job, &graph, left);
         let unfit = match (&built, &options, &checkpoints) {
             (Err(problem), ..) => Some(problem.to_string()),
             (_, Err(problem), _) => Some(problem.to_string()),

@@ -5,6 +5,7 @@
 //! [`JobMasterDone`]. Directories are what users write: paths, or `s3://...`.
 
 use millstream_checkpoint::coordinator::Copies;
+use millstream_core::checkpoint::CheckpointId;
 
 /// The name of the file that makes a directory a checkpoint.
 pub use millstream_checkpoint::metadata::METADATA_FILE;
@@ -20,6 +21,9 @@ pub enum JobMasterOp {
         copies: Option<Copies>,
         /// The file's content.
         bytes: Vec<u8>,
+        /// Under high availability: have it recorded under this number as what the job goes on
+        /// from, and only then is it written. Who does not lead any more must not have it recorded.
+        recorded: Option<CheckpointId>,
     },
     /// Read [`METADATA_FILE`].
     ReadMetadata {
@@ -28,9 +32,15 @@ pub enum JobMasterOp {
     },
     /// Delete files or whole directories, in this order, and stop at the first that cannot be. What
     /// is not there is deleted.
+    ///
+    /// Under high availability nothing is deleted that the record refers to: it stops doing so
+    /// first, which only a leader can bring about.
     Delete {
         /// Which.
         paths: Vec<String>,
+        /// The job has ended and these are all that is left of it: they are deleted when its end is
+        /// on record.
+        ended: bool,
     },
 }
 

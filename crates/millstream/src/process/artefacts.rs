@@ -1,9 +1,8 @@
 //! Programs that were uploaded over REST: kept by their content, planned in a child of their own.
 
 use super::children::chain;
-use super::job_manager::STANDALONE_TOKEN;
 use crate::launch;
-use millstream_core::ids::{ContentHash, JobId};
+use millstream_core::ids::{ContentHash, FencingToken, JobId};
 use millstream_core::job_graph::JobGraph;
 use millstream_host::artefact;
 use millstream_host::blob::{BlobError, BlobStore};
@@ -39,6 +38,8 @@ pub struct ProgramStore {
     blobs: Arc<BlobStore>,
     directory: PathBuf,
     rpc: RpcSystem,
+    /// The dispatcher's term.
+    token: FencingToken,
     runtime: Handle,
     supervisor: Supervisor,
     programs: Mutex<BTreeMap<ContentHash, Artefact>>,
@@ -50,11 +51,12 @@ impl ProgramStore {
         blobs: Arc<BlobStore>,
         directory: PathBuf,
         rpc: RpcSystem,
+        token: FencingToken,
         runtime: Handle,
         supervisor: Supervisor,
     ) -> std::io::Result<Self> {
         fs::create_dir_all(&directory)?;
-        Ok(Self { blobs, directory, rpc, runtime, supervisor, programs: Mutex::default() })
+        Ok(Self { blobs, directory, rpc, token, runtime, supervisor, programs: Mutex::default() })
     }
 
     fn path(&self, id: ContentHash) -> PathBuf {
@@ -153,7 +155,7 @@ impl ProgramStore {
     fn submit(&self, job: JobId, graph: JobGraph) -> Result<(), ArtefactError> {
         let dispatcher = self.rpc.address(EndpointName::Dispatcher);
         let message = Message::Dispatcher(ToDispatcher::SubmitJob { job, graph: Box::new(graph) });
-        let ask = self.rpc.begin_ask(&dispatcher, Some(STANDALONE_TOKEN), message, SUBMIT_PATIENCE);
+        let ask = self.rpc.begin_ask(&dispatcher, Some(self.token), message, SUBMIT_PATIENCE);
         match self.runtime.block_on(ask) {
             Ok(Answer::Refused(refusal)) => {
                 let kind = match refusal {

@@ -16,7 +16,9 @@ use std::collections::VecDeque;
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::ha::handle::{HaError, HaHandle};
 use super::job_manager::FatalSink;
+use millstream_core::ids::JobId;
 
 /// So many works may wait: a storage that hangs must not fill the memory.
 const WORKS_MAX: usize = 256;
@@ -27,7 +29,14 @@ const COPY_BYTES: u64 = 4 << 20;
 /// Does the work of one job master.
 pub(super) struct CheckpointWork {
     queue: Arc<Mutex<Queue>>,
+    recorder: Arc<Recorder>,
     fatal: FatalSink,
+}
+
+/// Keeps the record of high availability in step with the files.
+struct Recorder {
+    job: JobId,
+    ha: Option<HaHandle>,
 }
 
 #[derive(Default)]
@@ -38,13 +47,18 @@ struct Queue {
 }
 
 impl CheckpointWork {
-    pub(super) fn new(fatal: FatalSink) -> Self {
-        Self { queue: Arc::default(), fatal }
+    pub(super) fn new(job: JobId, ha: Option<HaHandle>, fatal: FatalSink) -> Self {
+        Self { queue: Arc::default(), recorder: Arc::new(Recorder { job, ha }), fatal }
     }
 }
 
 impl Performer<JobMaster> for CheckpointWork {
     fn perform(&mut self, op: OpId, what: JobMasterOp, endpoint: &EndpointHandle<JobMaster>) {
+        if let (JobMasterOp::Delete { paths, ended: true }, Some(ha)) = (&what, &self.recorder.ha) {
+            // Before the dispatcher hears of the end, so that its result names them.
+            ha.delete_after_end(self.recorder.job, paths.clone());
+            return endpoint.done(op, JobMasterDone::Done);
+        }
         let mut queue = lock(&self.queue);
         if queue.waiting.len() >= WORKS_MAX {
             let reason = format!("{WORKS_MAX} works wait for a storage that does not answer");
@@ -52,8 +66,8 @@ impl Performer<JobMaster> for CheckpointWork {
         }
         queue.waiting.push_back((op, what, endpoint.clone()));
         if !std::mem::replace(&mut queue.busy, true) {
-            let queue = self.queue.clone();
-            tokio::task::spawn_blocking(move || work_off(&queue));
+            let (queue, recorder) = (self.queue.clone(), self.recorder.clone());
+            tokio::task::spawn_blocking(move || work_off(&queue, &recorder));
         }
     }
 
@@ -66,7 +80,7 @@ fn lock(queue: &Mutex<Queue>) -> std::sync::MutexGuard<'_, Queue> {
     queue.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn work_off(queue: &Mutex<Queue>) {
+fn work_off(queue: &Mutex<Queue>, recorder: &Recorder) {
     loop {
         let next = {
             let mut queue = lock(queue);
@@ -75,17 +89,58 @@ fn work_off(queue: &Mutex<Queue>) {
             next
         };
         let Some((op, what, endpoint)) = next else { break };
-        endpoint.done(op, done(what));
+        endpoint.done(op, recorder.done(what));
+    }
+}
+
+impl Recorder {
+    /// Does a work, with what belongs to it in the record: what is recorded is there before, and
+    /// what is deleted is forgotten before. Whoever does not lead any more, or may not, does nothing.
+    fn done(&self, what: JobMasterOp) -> JobMasterDone {
+        let recorded = match &what {
+            JobMasterOp::WriteMetadata { directory, recorded, .. } => {
+                recorded.map(|id| (id, directory.clone()))
+            }
+            JobMasterOp::Delete { paths, .. } => {
+                let forgotten = self.ha.as_ref().map(|ha| ha.forget_checkpoints(self.job, paths));
+                if let Some(Err(error)) = forgotten {
+                    return unrecorded(error);
+                }
+                None
+            }
+            JobMasterOp::ReadMetadata { .. } => None,
+        };
+        if let Some(ha) = self.ha.as_ref().filter(|ha| ha.is_over()) {
+            return unrecorded(HaError::Deposed(format!("term {} is over", ha.epoch())));
+        }
+        let done = done(what);
+        match (&self.ha, recorded, &done) {
+            (Some(ha), Some((id, directory)), JobMasterDone::Done) => {
+                match ha.checkpoint_completed(self.job, id, &directory) {
+                    Ok(()) => done,
+                    Err(error) => unrecorded(error),
+                }
+            }
+            _ => done,
+        }
+    }
+}
+
+fn unrecorded(error: HaError) -> JobMasterDone {
+    let reason = error.to_string();
+    match error {
+        HaError::Failed(_) => JobMasterDone::Failed { reason },
+        HaError::Deposed(_) => JobMasterDone::Unknown { reason },
     }
 }
 
 fn done(what: JobMasterOp) -> JobMasterDone {
     let result = match what {
-        JobMasterOp::WriteMetadata { directory, copies, bytes } => {
+        JobMasterOp::WriteMetadata { directory, copies, bytes, .. } => {
             write(&directory, copies.as_ref(), &bytes).map(|()| JobMasterDone::Done)
         }
         JobMasterOp::ReadMetadata { directory } => read(&directory),
-        JobMasterOp::Delete { paths } => {
+        JobMasterOp::Delete { paths, .. } => {
             paths.iter().try_for_each(|path| delete(path)).map(|()| JobMasterDone::Done)
         }
     };
@@ -167,7 +222,7 @@ fn read(directory: &str) -> Result<JobMasterDone, StorageError> {
 }
 
 /// A file, or a directory with all that is in it.
-fn delete(path: &str) -> Result<(), StorageError> {
+pub(super) fn delete(path: &str) -> Result<(), StorageError> {
     match path.rsplit_once('/') {
         Some((directory, name)) if !directory.is_empty() => open(directory)?.delete(name),
         Some((_, name)) => open("/")?.delete(name),
@@ -192,6 +247,7 @@ mod tests {
             directory: directory.clone(),
             copies: Some(copies),
             bytes: bytes.clone(),
+            recorded: None,
         };
         assert_eq!(done(copied), JobMasterDone::Done);
         let there = open(&directory).expect("a directory");
@@ -199,7 +255,7 @@ mod tests {
         let reads = || done(JobMasterOp::ReadMetadata { directory: directory.clone() });
         assert_eq!(reads(), JobMasterDone::Read { bytes });
         let paths = vec![format!("{directory}/{METADATA_FILE}"), directory.clone(), at("none")];
-        assert_eq!(done(JobMasterOp::Delete { paths }), JobMasterDone::Done);
+        assert_eq!(done(JobMasterOp::Delete { paths, ended: false }), JobMasterDone::Done);
         assert_eq!(reads(), JobMasterDone::Missing);
         std::fs::remove_dir_all(&root).expect("can be removed");
     }

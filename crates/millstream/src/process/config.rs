@@ -1,5 +1,6 @@
 //! From a configuration to what each machine wants to know.
 
+use super::ha::settings::HaSettings;
 pub use millstream_core::config::ConfigError;
 use millstream_core::config::option::ConfigOption;
 use millstream_core::config::{Configuration, catalog};
@@ -37,19 +38,29 @@ pub fn dispatcher(configuration: &Configuration) -> Result<DispatcherConfig, Con
     Ok(DispatcherConfig {
         ask_timeout_ms: configuration.get(&catalog::ASK_TIMEOUT)?,
         ended_jobs_max: configuration.get(&catalog::JOB_STORE_MAX)? as usize,
+        plans_survive: HaSettings::read(configuration)?.is_some(),
         ..DispatcherConfig::default()
     })
 }
 
-/// Where checkpoints and savepoints go unless somebody says otherwise: into the home directory.
-pub fn set_state_directories(configuration: &mut Configuration, home: &Home) {
+/// Where checkpoints and savepoints go unless somebody says otherwise: into the home directory, or
+/// to the other things that outlive a JobManager.
+pub fn set_state_directories(
+    configuration: &mut Configuration,
+    home: &Home,
+    ha: Option<&HaSettings>,
+) {
     let mut default = |option: &ConfigOption<String>, directory: PathBuf| {
         if !configuration.contains(option) {
             configuration.set(option.key, directory.display().to_string());
         }
     };
-    default(&catalog::CHECKPOINT_DIR, home.checkpoints());
-    default(&catalog::SAVEPOINT_DIR, home.savepoints());
+    let (checkpoints, savepoints) = match ha {
+        None => (home.checkpoints(), home.savepoints()),
+        Some(ha) => (ha.directory.join("checkpoints"), ha.directory.join("savepoints")),
+    };
+    default(&catalog::CHECKPOINT_DIR, checkpoints);
+    default(&catalog::SAVEPOINT_DIR, savepoints);
 }
 
 /// The cluster's values of what a job may say itself.

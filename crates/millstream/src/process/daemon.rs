@@ -7,28 +7,39 @@ use super::artefacts::ProgramStore;
 use super::children::{ChildProcesses, Places, chain};
 use super::config::{ConfigError, set_state_directories};
 use super::data_port::{DataTargets, start_data_port};
-use super::job_manager::{JobManager, STANDALONE_TOKEN};
+use super::ha::election_work::{ElectionWork, process_name};
+use super::ha::handle::Waiting;
+use super::ha::job_files::JobFiles;
+use super::ha::leader::{LeaderParts, carry_out_orders};
+use super::ha::retrieval::{LeadersBlobs, follow_leader};
+use super::ha::settings::HaSettings;
+use super::job_manager::{FatalSink, JobManager, LeaderTerm, STANDALONE_TOKEN};
 use super::task_manager::start_task_executor;
 use millstream_api::error::{Error, ErrorCode, Result};
-use millstream_core::config::{Configuration, catalog};
-use millstream_core::ids::ResourceId;
+use millstream_checkpoint::storage::StorageError;
+use millstream_core::config::{ConfigOption, Configuration, catalog};
+use millstream_core::ids::{FencingToken, ResourceId};
 use millstream_host::blob::cache::CachePolicy;
 use millstream_host::blob::server::SERVER_LIMITS;
-use millstream_host::blob::{BlobCache, BlobClient, BlobServer, BlobStore, Secret};
+use millstream_host::blob::{BlobCache, BlobServer, BlobStore, Secret};
 use millstream_host::child::Supervisor;
 use millstream_host::directories::{Home, WorkingDirectory, check_temporary_directories};
 use millstream_host::memory;
 use millstream_host::pid_file::PidFile;
+use millstream_host::pointer::DirectoryStore;
 use millstream_host::signals::SignalWatch;
+use millstream_jobmanager::ha::{HaConfig, LeaderElection};
 use millstream_rest::{RestConfig, RestServer};
 use millstream_rpc::protocol::dispatcher::ToDispatcher;
 use millstream_rpc::protocol::resource::ResourceProfile;
 use millstream_rpc::protocol::resource_manager::{HardwareDescription, MemoryConfiguration};
 use millstream_rpc::protocol::{Address, EndpointName, Message};
-use millstream_rpc::shell::RpcSystem;
 use millstream_rpc::shell::endpoint::mono_now;
 use millstream_rpc::shell::system::random_u128;
+use millstream_rpc::shell::{EndpointHandle, RpcSystem, spawn_endpoint};
 use millstream_taskmanager::config::{Leader, TaskExecutorConfig};
+use millstream_taskmanager::op::{Done, UNSOLICITED as NOT_ASKED_FOR};
+use millstream_taskmanager::task_executor::TaskExecutor;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
@@ -66,44 +77,82 @@ impl JobManagerAddresses {
         serde_json::from_slice(&text).ok()
     }
 
-    fn write(&self, home: &Home) -> std::io::Result<()> {
+    /// Writes them down.
+    pub(super) fn write(&self, home: &Home) -> std::io::Result<()> {
         let path = Self::file(home);
         let unfinished = path.with_extension("json.new");
         std::fs::write(&unfinished, serde_json::to_vec(self).map_err(std::io::Error::other)?)?;
         std::fs::rename(unfinished, path)
     }
+
+    /// Removes the file, unless another JobManager has written it meanwhile.
+    pub(super) fn remove(&self, home: &Home) {
+        if Self::read(home).as_ref() == Some(self) {
+            let _ = std::fs::remove_file(Self::file(home));
+        }
+    }
 }
 
-/// Runs a JobManager until it is asked to end.
-pub fn run_job_manager(mut configuration: Configuration, home: &Home) -> Result<()> {
-    set_state_directories(&mut configuration, home);
+/// Runs a JobManager until it is asked to end. `name` tells it from others of the same home.
+pub fn run_job_manager(mut configuration: Configuration, home: &Home, name: &str) -> Result<()> {
+    let settings = HaSettings::read(&configuration).map_err(|error| config_error(&error))?;
+    set_state_directories(&mut configuration, home, settings.as_ref());
     home.create().map_err(|error| process_error("prepare the home directory", &error))?;
-    let _pid_file = PidFile::create(&home.pid_file("jobmanager"), "jobmanager")
+    let _pid_file = PidFile::create(&home.pid_file(name), name)
         .map_err(|error| process_error("start a JobManager", &error))?;
     let (end, ended) = mpsc::unbounded_channel();
     let _signals = watch_signals(&end)?;
-    let result = runtime()?.block_on(serve_job_manager(configuration, home, end, ended));
-    let _ = std::fs::remove_file(JobManagerAddresses::file(home));
-    result
+    runtime()?.block_on(serve_job_manager(configuration, home, name, end, ended))
+}
+
+/// What a JobManager has, whether it leads or not.
+struct Ground {
+    rpc: RpcSystem,
+    working: WorkingDirectory,
+    store: Arc<BlobStore>,
+    blobs: BlobServer,
+    fatal: FatalSink,
 }
 
 async fn serve_job_manager(
     mut configuration: Configuration,
     home: &Home,
+    name: &str,
     end: mpsc::UnboundedSender<String>,
-    mut ended: mpsc::UnboundedReceiver<String>,
+    ended: mpsc::UnboundedReceiver<String>,
 ) -> Result<()> {
+    let settings = HaSettings::read(&configuration).map_err(|error| config_error(&error))?;
+    if settings.is_some() && !configuration.contains(&catalog::BLOB_PORT) {
+        // Several of them may be on one machine, and nobody needs to know the port beforehand.
+        configuration.set(catalog::BLOB_PORT.key, "0");
+    }
+    let port = if settings.is_some() { &catalog::HA_PORT } else { &catalog::JOBMANAGER_PORT };
+    let ground = lay_ground(&configuration, home, name, port, end).await?;
+    match settings {
+        None => serve_alone(configuration, home, ground, ended).await,
+        Some(settings) => contend(configuration, home, ground, settings, ended).await,
+    }
+}
+
+async fn lay_ground(
+    configuration: &Configuration,
+    home: &Home,
+    name: &str,
+    port: &ConfigOption<u16>,
+    end: mpsc::UnboundedSender<String>,
+) -> Result<Ground> {
     let get = |error: ConfigError| config_error(&error);
     let host = configuration.get(&catalog::JOBMANAGER_BIND).map_err(get)?;
     let rest_host = configuration.get(&catalog::REST_BIND).map_err(get)?;
-    check_exposure(&configuration, &[&host, &rest_host])?;
+    check_exposure(configuration, &[&host, &rest_host])?;
 
-    let port = configuration.get(&catalog::JOBMANAGER_PORT).map_err(get)?;
+    let key = port.key;
+    let port = configuration.get(port).map_err(get)?;
     let rpc = RpcSystem::listen(&format!("{host}:{port}"))
         .await
-        .map_err(|error| bind_error("messages", &host, port, "jobmanager.rpc.port", &error))?;
+        .map_err(|error| bind_error("messages", &host, port, key, &error))?;
 
-    let working = WorkingDirectory::create(&working_root(&configuration, home)?, "jobmanager")
+    let working = WorkingDirectory::create(&working_root(configuration, home)?, name)
         .map_err(|error| process_error("prepare the working directory", &error))?;
     let upload_max = configuration.get(&catalog::UPLOAD_MAX).map_err(get)?;
     let store = BlobStore::open(&working.path().join("blobs"), upload_max.saturating_mul(64))
@@ -113,22 +162,32 @@ async fn serve_job_manager(
     let address = resolve(&format!("{host}:{port}"))?;
     let blobs = BlobServer::start(store.clone(), NO_SECRET, address, SERVER_LIMITS)
         .map_err(|error| bind_error("blobs", &host, port, "blob.server.port", &error))?;
+    let fatal = Arc::new(move |reason: String| drop(end.send(reason)));
+    Ok(Ground { rpc, working, store, blobs, fatal })
+}
 
-    let fatal = {
-        let end = end.clone();
-        Arc::new(move |reason: String| drop(end.send(reason)))
-    };
+/// The only JobManager there is: it leads from its begin to its end.
+async fn serve_alone(
+    mut configuration: Configuration,
+    home: &Home,
+    ground: Ground,
+    mut ended: mpsc::UnboundedReceiver<String>,
+) -> Result<()> {
+    let Ground { rpc, working, store, blobs, fatal } = ground;
     let blob_address = blobs.address().to_string();
-    let job_manager =
-        JobManager::start(&rpc, &configuration, Some((store.clone(), blob_address.clone())), fatal)
-            .map_err(|error| config_error(&error))?;
+    let served = Some((store.clone(), blob_address.clone()));
+    let term = LeaderTerm::standalone();
+    let job_manager = JobManager::start(&rpc, &configuration, served, term, fatal)
+        .map_err(|error| config_error(&error))?;
 
-    let rest_port = configuration.get(&catalog::REST_PORT).map_err(get)?;
-    write_effective(&mut configuration, rpc.process(), &blob_address);
+    let rest_host = configuration.get(&catalog::REST_BIND).map_err(|e| config_error(&e))?;
+    let rest_port = configuration.get(&catalog::REST_PORT).map_err(|e| config_error(&e))?;
+    write_effective(&mut configuration, rpc.process(), &blob_address, STANDALONE_TOKEN);
     let programs = ProgramStore::new(
         store,
         working.path().join("programs"),
         rpc.clone(),
+        STANDALONE_TOKEN,
         tokio::runtime::Handle::current(),
         Supervisor::start().map_err(|error| process_error("start threads", &error))?,
     )
@@ -160,8 +219,74 @@ async fn serve_job_manager(
     shut_down(&rpc, &job_manager).await;
     rest.stop().await;
     rpc.shutdown();
+    addresses.remove(home);
     drop(blobs);
     Ok(())
+}
+
+/// One of several JobManagers: it leads when it is its turn.
+async fn contend(
+    configuration: Configuration,
+    home: &Home,
+    ground: Ground,
+    settings: HaSettings,
+    mut ended: mpsc::UnboundedReceiver<String>,
+) -> Result<()> {
+    let Ground { rpc, working, store, blobs, fatal } = ground;
+    let directory = &settings.directory;
+    let unusable = |error: StorageError| {
+        Error::new(ErrorCode::Process, "the directory of high availability cannot be used")
+            .why(error.to_string())
+            .next("check `high-availability.storageDir`; all processes must be able to write there")
+    };
+    let records = Arc::new(DirectoryStore::create(directory).map_err(unusable)?);
+    let files = JobFiles::new(directory).map_err(unusable)?;
+    let waiting = Waiting::default();
+    let (orders, ordered) = mpsc::unbounded_channel();
+    let config = HaConfig {
+        process: process_name(&rpc),
+        rpc: rpc.process().to_owned(),
+        lease_ms: settings.lease_ms,
+    };
+    let work = ElectionWork {
+        store: records,
+        waiting: waiting.clone(),
+        orders,
+        rpc: rpc.clone(),
+        fatal: fatal.clone(),
+    };
+    println!("JobManager: waits for its turn to lead, messages {}", rpc.process());
+    let machine = LeaderElection::new(config);
+    let election =
+        spawn_endpoint(&rpc, EndpointName::LeaderElection, machine, move |_| Box::new(work));
+    let parts = LeaderParts {
+        rpc: rpc.clone(),
+        configuration,
+        home: home.clone(),
+        blobs: store,
+        blob_address: blobs.address().to_string(),
+        programs: working.path().join("programs"),
+        files,
+        waiting,
+        fatal,
+    };
+    tokio::spawn(carry_out_orders(parts, ordered, election.clone()));
+    let reason = tokio::select! {
+        biased;
+        reason = ended.recv() => reason,
+        () = election.stopped() => ended.try_recv().ok(),
+    };
+    let fatally = reason.as_ref().is_some_and(|reason| !reason.starts_with("SIG"));
+    let reason = reason.unwrap_or_else(|| "it was shut down over REST".to_owned());
+    eprintln!("JobManager ends: {reason}");
+    election.stop();
+    let _ = tokio::time::timeout(Duration::from_secs(20), election.stopped()).await;
+    rpc.shutdown();
+    drop(blobs);
+    match fatally {
+        true => Err(Error::new(ErrorCode::Process, "the JobManager cannot go on").why(reason)),
+        false => Ok(()),
+    }
 }
 
 /// Ends jobs, then the dispatcher; not for longer than people wait.
@@ -174,8 +299,17 @@ async fn shut_down(rpc: &RpcSystem, job_manager: &JobManager) {
     job_manager.stop();
 }
 
+/// The key under which clients find the leader's term. Not a setting.
+pub const LEADER_SESSION_ID: &str = "internal.jobmanager.leader-session-id";
+
 /// Clients read where everything really is.
-fn write_effective(configuration: &mut Configuration, rpc: &str, blob: &str) {
+pub(super) fn write_effective(
+    configuration: &mut Configuration,
+    rpc: &str,
+    blob: &str,
+    token: FencingToken,
+) {
+    configuration.set(LEADER_SESSION_ID, token.to_string());
     let port = |address: &str| address.rsplit(':').next().unwrap_or_default().to_owned();
     configuration.set(catalog::JOBMANAGER_PORT.key, port(rpc));
     configuration.set(catalog::BLOB_PORT.key, port(blob));
@@ -216,21 +350,17 @@ async fn serve_task_manager(
 
     let working = WorkingDirectory::create(&working_root, name)
         .map_err(|error| process_error("prepare the working directory", &error))?;
-    let job_manager = format!(
-        "{}:{}",
-        configuration.get(&catalog::JOBMANAGER_ADDRESS).map_err(get)?,
-        configuration.get(&catalog::JOBMANAGER_PORT).map_err(get)?
-    );
-    let blob_server = format!(
-        "{}:{}",
-        configuration.get(&catalog::JOBMANAGER_ADDRESS).map_err(get)?,
-        configuration.get(&catalog::BLOB_PORT).map_err(get)?
-    );
-    let blob_client = BlobClient::new(resolve(&blob_server)?, NO_SECRET, BLOB_PATIENCE);
+    let settings = HaSettings::read(&configuration).map_err(get)?;
+    let source = LeadersBlobs::default();
+    if settings.is_none() {
+        let job_manager = configuration.get(&catalog::JOBMANAGER_ADDRESS).map_err(get)?;
+        let port = configuration.get(&catalog::BLOB_PORT).map_err(get)?;
+        source.set(resolve(&format!("{job_manager}:{port}"))?);
+    }
     let programs = working.path().join("programs");
-    let blobs =
-        BlobCache::open(&programs, Box::new(blob_client), CachePolicy::default(), mono_now())
-            .map_err(|error| process_error("open the blob cache", &error))?;
+    let cached = Box::new(source.clone());
+    let blobs = BlobCache::open(&programs, cached, CachePolicy::default(), mono_now())
+        .map_err(|error| process_error("open the blob cache", &error))?;
     let supervisor = Supervisor::start().map_err(|error| process_error("start threads", &error))?;
     supervisor.reap_orphans_if_init();
     let own_log = home.log().join(format!("{name}.log"));
@@ -243,13 +373,23 @@ async fn serve_task_manager(
         .map_err(|error| process_error("start threads", &error))?;
 
     let resource = resource_id(&configuration, &data)?;
-    let base = task_executor_base(&configuration, &rpc, &data, resource.clone(), &job_manager)?;
+    let mut base = task_executor_base(&configuration, &rpc, &data, resource.clone())?;
+    if settings.is_none() {
+        let host = configuration.get(&catalog::JOBMANAGER_ADDRESS).map_err(get)?;
+        let port = configuration.get(&catalog::JOBMANAGER_PORT).map_err(get)?;
+        let process = format!("{host}:{port}");
+        let address = Address { process, endpoint: EndpointName::ResourceManager };
+        base.resource_manager = Some(Leader { address, token: STANDALONE_TOKEN });
+    }
     let fatal = {
         let end = end.clone();
         Arc::new(move |reason: String| drop(end.send(reason)))
     };
     let task_executor = start_task_executor(&rpc, &configuration, base, children, fatal)
         .map_err(|error| config_error(&error))?;
+    if let Some(settings) = settings {
+        follow(&rpc, &settings, source, task_executor.clone());
+    }
     println!("TaskManager {resource}: messages {}, data {data}", rpc.process());
 
     let reason = tokio::select! {
@@ -264,6 +404,24 @@ async fn serve_task_manager(
         true => Ok(()),
         false => Err(Error::new(ErrorCode::Process, "the TaskManager cannot go on").why(reason)),
     }
+}
+
+/// Whoever leads is told to the task executor, and is where programs come from.
+fn follow(
+    rpc: &RpcSystem,
+    settings: &HaSettings,
+    source: LeadersBlobs,
+    task_executor: EndpointHandle<TaskExecutor>,
+) {
+    follow_leader(rpc, &settings.directory, move |found| {
+        match resolve(&found.blob) {
+            Ok(address) => source.set(address),
+            Err(error) => eprintln!("TaskManager: the leader's blob server: {error}"),
+        }
+        let address = Address { process: found.rpc, endpoint: EndpointName::ResourceManager };
+        let leader = Leader { address, token: found.token };
+        task_executor.done(NOT_ASKED_FOR, Done::ResourceManagerLeader(Some(leader)));
+    });
 }
 
 fn resource_id(configuration: &Configuration, data: &SocketAddr) -> Result<ResourceId> {
@@ -281,7 +439,6 @@ fn task_executor_base(
     rpc: &RpcSystem,
     data: &SocketAddr,
     resource: ResourceId,
-    job_manager: &str,
 ) -> Result<TaskExecutorConfig> {
     let get = |error: ConfigError| config_error(&error);
     let slots = configuration.get(&catalog::TASKMANAGER_SLOTS).map_err(get)?;
@@ -306,9 +463,6 @@ fn task_executor_base(
         managed_memory: managed / per_slot,
         network_memory: network / per_slot,
     };
-    let address =
-        Address { process: job_manager.to_owned(), endpoint: EndpointName::ResourceManager };
-    base.resource_manager = Some(Leader { address, token: STANDALONE_TOKEN });
     Ok(base)
 }
 

@@ -7,6 +7,7 @@
 //! - [`in_process`]: job processes that are none: task hosts of this very process;
 //! - [`children`], [`data_port`]: job processes that are children, and how data reaches them;
 //! - [`artefacts`]: programs that were uploaded over REST;
+//! - [`ha`]: a JobManager that another one can take over from;
 //! - [`daemon`]: the processes of a standing cluster.
 
 pub mod artefacts;
@@ -15,6 +16,7 @@ pub mod children;
 pub mod config;
 pub mod daemon;
 pub mod data_port;
+pub mod ha;
 pub mod in_process;
 pub mod job_manager;
 pub mod task_manager;

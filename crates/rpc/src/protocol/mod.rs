@@ -44,6 +44,9 @@ pub enum EndpointName {
     JobMaster(JobId),
     /// The task executor.
     TaskExecutor,
+    /// The process's part in the election of a leader. Nobody speaks to it; it hears of lost
+    /// processes.
+    LeaderElection,
 }
 
 impl fmt::Display for Address {
@@ -53,6 +56,7 @@ impl fmt::Display for Address {
             EndpointName::ResourceManager => write!(f, "resourcemanager@{}", self.process),
             EndpointName::JobMaster(job) => write!(f, "jobmaster_{job}@{}", self.process),
             EndpointName::TaskExecutor => write!(f, "taskexecutor@{}", self.process),
+            EndpointName::LeaderElection => write!(f, "leaderelection@{}", self.process),
         }
     }
 }

@@ -10,6 +10,7 @@ use super::system::{QUEUE_MAX, RpcSystem, unreachable};
 use crate::protocol::{Address, Answer, AskError, EndpointName, Message, PROTOCOL_VERSION};
 use millstream_core::ids::FencingToken;
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -138,30 +139,22 @@ impl Peer {
 
     /// Connects and greets; an error is final.
     async fn connect(&mut self) -> Result<(OwnedReadHalf, OwnedWriteHalf), String> {
-        let connecting = async {
-            let stream = TcpStream::connect(&self.process).await?;
-            stream.set_nodelay(true)?;
-            let (mut input, mut output) = stream.into_split();
-            let hello = Frame::Hello { version: PROTOCOL_VERSION, instance: self.instance };
-            frame::write(&mut output, &hello).await?;
-            let hello = frame::read(&mut input).await?;
-            Ok::<_, FrameError>((input, output, hello))
-        };
-        let (input, output, hello) = match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
+        let connecting = greet(&self.process, self.instance);
+        let connected = match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
             Err(_) => return Err(format!("no connection within {CONNECT_TIMEOUT:?}")),
             Ok(Err(error)) => return Err(error.to_string()),
             Ok(Ok(connected)) => connected,
         };
-        match hello {
-            Frame::Hello { version, .. } if version != PROTOCOL_VERSION => Err(format!(
+        let (input, output, version, instance) = connected;
+        if version != PROTOCOL_VERSION {
+            return Err(format!(
                 "it speaks protocol version {version}, this process {PROTOCOL_VERSION}: \
                  use the same version of millstream everywhere"
-            )),
-            Frame::Hello { instance, .. } => match self.known.replace(instance) {
-                Some(known) if known != instance => Err("another process answers there".to_owned()),
-                _ => Ok((input, output)),
-            },
-            _ => Err("it does not greet".to_owned()),
+            ));
+        }
+        match self.known.replace(instance) {
+            Some(known) if known != instance => Err("another process answers there".to_owned()),
+            _ => Ok((input, output)),
         }
     }
 
@@ -195,6 +188,23 @@ impl Peer {
             }
         }
         Ok(())
+    }
+}
+
+/// Connects to a process as `own` instance; the connection, and which version and instance of the
+/// protocol answers.
+pub(super) async fn greet(
+    process: &str,
+    own: u128,
+) -> Result<(OwnedReadHalf, OwnedWriteHalf, u32, u128), FrameError> {
+    let stream = TcpStream::connect(process).await?;
+    stream.set_nodelay(true)?;
+    let (mut input, mut output) = stream.into_split();
+    let hello = Frame::Hello { version: PROTOCOL_VERSION, instance: own };
+    frame::write(&mut output, &hello).await?;
+    match frame::read(&mut input).await? {
+        Frame::Hello { version, instance } => Ok((input, output, version, instance)),
+        _ => Err(std::io::Error::new(ErrorKind::InvalidData, "it does not greet").into()),
     }
 }
 

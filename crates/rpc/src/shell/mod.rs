@@ -17,4 +17,4 @@ pub mod link;
 pub mod system;
 
 pub use endpoint::{EndpointHandle, Performer, spawn_endpoint};
-pub use system::RpcSystem;
+pub use system::{Probe, RpcSystem};

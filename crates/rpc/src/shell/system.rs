@@ -5,11 +5,12 @@
 //! sender to one receiver keep their order.
 
 use super::connection::{self, PeerHandle};
-use super::frame::Frame;
+use super::frame::{Frame, FrameError};
 use crate::machine::ReplyTo;
 use crate::protocol::{Address, Answer, AskError, EndpointName, Message, PROTOCOL_VERSION};
 use millstream_core::ids::FencingToken;
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -34,6 +35,17 @@ pub struct Envelope {
     pub message: Message,
     /// Where the answer goes.
     pub reply: Option<ReplyTo>,
+}
+
+/// What [`RpcSystem::probe`] has found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// This process.
+    Instance(u128),
+    /// Its machine says that nobody listens there.
+    Refused,
+    /// Nobody knows.
+    Silent,
 }
 
 /// The endpoints of one process. Cheap to clone.
@@ -95,6 +107,22 @@ impl RpcSystem {
     /// `host:port` under which other processes know this one.
     pub fn process(&self) -> &str {
         &self.0.process
+    }
+
+    /// What distinguishes this process from a later one at the same address.
+    pub fn instance(&self) -> u128 {
+        self.0.instance
+    }
+
+    /// Which process listens at `host:port`, as far as it can be known within this time.
+    pub async fn probe(&self, process: &str, timeout: Duration) -> Probe {
+        match tokio::time::timeout(timeout, connection::greet(process, self.0.instance)).await {
+            Ok(Ok((.., instance))) => Probe::Instance(instance),
+            Ok(Err(FrameError::Io(error))) if error.kind() == ErrorKind::ConnectionRefused => {
+                Probe::Refused
+            }
+            Ok(Err(_)) | Err(_) => Probe::Silent,
+        }
     }
 
     /// The address of an endpoint of this process.

@@ -140,7 +140,7 @@ impl JobManager {
                 }
                 _ => no_endpoint(env, reply),
             },
-            EndpointName::TaskExecutor => no_endpoint(env, reply),
+            EndpointName::TaskExecutor | EndpointName::LeaderElection => no_endpoint(env, reply),
         }
     }
 

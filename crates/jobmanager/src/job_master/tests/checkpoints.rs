@@ -64,7 +64,7 @@ fn the_end_of_all_data_is_followed_by_the_last_checkpoint_and_nothing_is_left() 
     rig.tasks("finish a0 b0");
     assert_eq!(rig.driver.machine.status(), JobStatus::Finished);
     let (_, last) = rig.ops.pop().expect("checkpoints are deleted");
-    let JobMasterOp::Delete { paths } = last else { panic!("{last:?}") };
+    let JobMasterOp::Delete { paths, .. } = last else { panic!("{last:?}") };
     assert!(paths.contains(&"/c/0000000000000000000000000000000a".to_owned()), "{paths:?}");
 }
 

@@ -150,6 +150,7 @@ impl Rig {
             EndpointName::Dispatcher => "dispatcher".to_owned(),
             EndpointName::ResourceManager => "rm".to_owned(),
             EndpointName::JobMaster(_) => "jm".to_owned(),
+            EndpointName::LeaderElection => "election".to_owned(),
             EndpointName::TaskExecutor => to.process.replace(":6122", ""),
         }
     }

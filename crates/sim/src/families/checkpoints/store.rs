@@ -46,7 +46,7 @@ impl Store {
 
     fn act(&mut self, what: &JobMasterOp) -> JobMasterDone {
         match what {
-            JobMasterOp::WriteMetadata { directory, copies, bytes } => {
+            JobMasterOp::WriteMetadata { directory, copies, bytes, .. } => {
                 for path in copies.iter().flat_map(|copies| &copies.paths) {
                     let from = copies.as_ref().map_or("", |copies| &copies.from);
                     let Some(file) = self.files.get(&format!("{from}/{path}")) else {
@@ -63,7 +63,7 @@ impl Store {
                     bytes: bytes.clone(),
                 })
             }
-            JobMasterOp::Delete { paths } => {
+            JobMasterOp::Delete { paths, .. } => {
                 for path in paths {
                     let below = format!("{path}/");
                     self.files.retain(|file, _| file != path && !file.starts_with(&below));
