@@ -4,13 +4,16 @@ use crate::process::ha::retrieval::find_leader;
 use crate::process::job_manager::STANDALONE_TOKEN;
 use millstream_api::error::{Error, ErrorCode, Result};
 use millstream_api::executor::{JobHandle, JobResult};
-use millstream_core::ids::{FencingToken, JobId};
+use millstream_checkpoint::coordinator::SnapshotProgress;
+use millstream_core::ids::{FencingToken, JobId, TriggerId};
 use millstream_core::job_graph::JobGraph;
 use millstream_core::status::JobStatus;
 use millstream_rpc::protocol::details::ExecutionGraphDetails;
 use millstream_rpc::protocol::dispatcher::{DispatcherAnswer, ToDispatcher};
+use millstream_rpc::protocol::job_master::{Drain, JobMasterAnswer};
 use millstream_rpc::protocol::{Address, Answer, AskError, EndpointName, Message, Refusal};
 use millstream_rpc::shell::RpcSystem;
+use millstream_rpc::shell::system::random_u128;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -27,6 +30,12 @@ const LEADER_PATIENCE: Duration = Duration::from_secs(300);
 
 /// How often it looks for one.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// How long a savepoint may take before the job that it is to end is cancelled instead.
+const SAVEPOINT_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How often it is asked after.
+const SAVEPOINT_POLL: Duration = Duration::from_millis(5);
 
 /// Speaks to the dispatcher of a cluster. Cheap to clone.
 #[derive(Clone)]
@@ -140,6 +149,35 @@ pub struct SubmittedJob {
     client: ClusterClient,
     runtime: Handle,
     job: JobId,
+}
+
+impl SubmittedJob {
+    /// Ends the job with a savepoint in the configured directory; where it is.
+    pub(crate) fn stop_with_savepoint(&self) -> Result<String> {
+        let (job, trigger) = (self.job, TriggerId(random_u128()));
+        let stop = Some(Drain::No);
+        let message = ToDispatcher::TriggerSavepoint { job, trigger, directory: None, stop };
+        self.runtime.block_on(self.client.ask(message, ASK_TIMEOUT))?;
+        let deadline = Instant::now() + SAVEPOINT_TIMEOUT;
+        loop {
+            let question = ToDispatcher::RequestSnapshotProgress { job, trigger };
+            match self.runtime.block_on(self.client.ask(question, ASK_TIMEOUT))? {
+                Answer::JobMaster(JobMasterAnswer::SnapshotProgress(progress)) => match progress {
+                    SnapshotProgress::Completed { path, .. } => return Ok(path),
+                    SnapshotProgress::Failed { cause } => return Err(no_savepoint(cause)),
+                    SnapshotProgress::InProgress if Instant::now() > deadline => {
+                        return Err(no_savepoint(format!("not within {SAVEPOINT_TIMEOUT:?}")));
+                    }
+                    SnapshotProgress::InProgress => std::thread::sleep(SAVEPOINT_POLL),
+                },
+                other => return Err(no_savepoint(format!("{other:?}"))),
+            }
+        }
+    }
+}
+
+fn no_savepoint(why: String) -> Error {
+    Error::new(ErrorCode::Refused, "no savepoint was taken").why(why)
 }
 
 impl JobHandle for SubmittedJob {

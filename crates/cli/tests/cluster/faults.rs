@@ -203,7 +203,7 @@ fn a_second_interrupt_ends_an_embedded_program_that_does_not_stop() {
     interrupt();
     let mut lines = BufReader::new(program.stderr.take().expect("piped")).lines();
     let mut next = || lines.next().expect("it says something").expect("text");
-    assert!(next().contains("SIGINT: cancelling job `stuck`"));
+    assert!(next().contains("SIGINT: stopping job `stuck`"));
     interrupt();
     assert!(next().contains("ended at once"));
     assert_eq!(program.wait().expect("it ends").code(), Some(130));

@@ -35,6 +35,7 @@ fn counting(output: &Path, listener: &TcpListener) -> (Child, TcpStream) {
     let program = Command::new(example("socket_wordcount"))
         .args(["--parallelism", "1", "--port", &port, "--output"])
         .arg(output)
+        .args(["-D", "execution.checkpointing.enabled=false"])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -56,7 +57,7 @@ fn ended_by(program: Child, signal: rustix::process::Signal) -> (Option<i32>, St
 }
 
 #[test]
-fn an_interrupted_program_takes_back_what_is_unfinished_and_says_so() {
+fn an_interrupted_program_without_checkpoints_takes_back_what_is_unfinished_and_says_so() {
     for (signal, name) in
         [(rustix::process::Signal::INT, "SIGINT"), (rustix::process::Signal::TERM, "SIGTERM")]
     {
@@ -70,4 +71,45 @@ fn an_interrupted_program_takes_back_what_is_unfinished_and_says_so() {
         assert_eq!(names_in(&output), Vec::<String>::new());
         std::fs::remove_dir_all(&output).expect("it was made");
     }
+}
+
+#[test]
+fn an_interrupted_program_prints_the_command_that_goes_on_without_losing_or_doubling_a_record() {
+    let home = std::env::temp_dir().join(format!("interrupt-home-{}", std::process::id()));
+    let output = home.join("ledger");
+    let numbers = ["--records", "200000", "--keys", "100"];
+    let program = Command::new(example("ledger"))
+        .args(numbers)
+        .args(["--rate", "100000", "--parallelism", "2", "--output"])
+        .arg(&output)
+        .args(["-D", "execution.checkpointing.interval=100ms"])
+        .env("MILLSTREAM_HOME", &home)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the example is built");
+    let visible = |name: &String| !name.starts_with('.');
+    wait_until("a committed file", || names_in(&output).iter().any(visible));
+    let id = rustix::process::Pid::from_child(&program);
+    rustix::process::kill_process(id, rustix::process::Signal::INT).expect("it runs");
+    let ended = program.wait_with_output().expect("it ends");
+    let errors = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(130), "{errors}");
+    assert!(errors.contains("was stopped with a savepoint; resume with:"), "{errors}");
+    let command = String::from_utf8(ended.stdout).expect("UTF-8");
+    assert!(command.contains("-D execution.state-recovery.path="), "{command}");
+    let resumed = Command::new("sh")
+        .args(["-c", command.trim()])
+        .env("MILLSTREAM_HOME", &home)
+        .output()
+        .expect("there is a shell");
+    assert!(resumed.status.success(), "{}", String::from_utf8_lossy(&resumed.stderr));
+    let checked = Command::new(example("ledger_check"))
+        .args(numbers)
+        .arg(&output)
+        .output()
+        .expect("the example is built");
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
+    std::fs::remove_dir_all(&home).expect("it was made");
 }
