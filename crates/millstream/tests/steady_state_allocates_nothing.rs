@@ -89,7 +89,8 @@ fn counting_words_of_files_allocates_nothing_per_record() {
                 std::fs::write(&path, line.repeat(words as usize / 10)).expect("there is room");
             }
             let env = env(parallelism);
-            env.source("text", source::text_files(&path))
+            // Asking for a split takes messages; splits of real files are as large as this.
+            env.source("text", source::text_files(&path).split_bytes(64 << 20))
                 .flat_map(|line| line.words())
                 .key_by_ref(|word| word)
                 .count()
