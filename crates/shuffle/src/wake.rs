@@ -44,7 +44,7 @@ impl Wake {
     /// Something changed: wakes the thread if it sleeps. Call it after the change.
     #[inline]
     pub fn wake(&self) {
-        self.0.called.store(true, Ordering::Release);
+        self.0.called.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
         if self.0.asleep.load(Ordering::Relaxed) {
             self.wake_sleeper();
@@ -58,17 +58,6 @@ impl Wake {
         {
             thread.unpark();
         }
-    }
-
-    /// Whether somebody has called; one word to look at, for a thread that spins.
-    #[inline]
-    pub fn is_called(&self) -> bool {
-        self.0.called.load(Ordering::Acquire)
-    }
-
-    /// Forgets who has called so far. Look at everything once more before waiting for the next call.
-    pub fn forget_calls(&self) {
-        self.0.called.swap(false, Ordering::AcqRel);
     }
 
     /// Sleeps until woken or for so long, unless `idle`, asked after the announcement, says that

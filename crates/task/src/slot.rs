@@ -148,8 +148,6 @@ impl SlotThread {
         self.mailbox.wake().adopt_current_thread();
         wake_on_time();
         loop {
-            // Whoever calls from here on may have changed something that this turn no longer sees.
-            self.mailbox.wake().forget_calls();
             self.read_mail();
             if self.dismissed && self.tasks.is_empty() {
                 return;
