@@ -239,7 +239,7 @@ impl Shared {
             let made = guard(&chained.label, || chained.factory.make(&context))?;
             chain.push(next_id()?, chained.label.clone(), made);
         }
-        let mut task = StreamTask::new(head, chain, outputs);
+        let mut task = StreamTask::new(head, chain, outputs).with_clock(context.clock);
         if descriptor.checkpointing.is_some() {
             task = task.with_checkpoints();
         }

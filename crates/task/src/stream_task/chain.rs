@@ -6,6 +6,7 @@ use millstream_checkpoint::snapshot::{OperatorSnapshot, RestoredOperator};
 use millstream_core::OperatorError;
 use millstream_core::checkpoint::Barrier;
 use millstream_core::ids::OperatorId;
+use millstream_core::time::Timestamp;
 use millstream_operator::context::OperatorLabel;
 use millstream_operator::operator::{Flow, Operator};
 use millstream_shuffle::batch::{AnyBatch, BoxBatch};
@@ -94,6 +95,17 @@ impl Chain {
         Ok(self.call(at, Call::Finish)? == Flow::Drained)
     }
 
+    /// When the first of all operators wants to be called for a timer.
+    pub(super) fn next_timer(&self) -> Option<Timestamp> {
+        self.stages.iter().filter_map(|stage| stage.operator.next_timer()).min()
+    }
+
+    /// Tells an operator what time it is; whether it has given all that was due.
+    pub(super) fn advance_time(&mut self, at: usize, now: Timestamp) -> Result<bool, TaskError> {
+        self.busy_until = self.stages.len();
+        Ok(self.call(at, Call::AdvanceTime(now))? == Flow::Drained)
+    }
+
     fn call(&mut self, at: usize, call: Call) -> Result<Flow, TaskError> {
         let (before, after) = self.buffers.split_at_mut(at + 1);
         let (input, out) = (before[at].as_mut(), after[0].as_mut());
@@ -159,6 +171,7 @@ enum Call {
     Process,
     Flush,
     Finish,
+    AdvanceTime(Timestamp),
 }
 
 impl Stage {
@@ -174,6 +187,7 @@ impl Stage {
             Call::Process => operator.process(input, out, room),
             Call::Flush => operator.flush(out, room),
             Call::Finish => operator.finish(out, room),
+            Call::AdvanceTime(now) => operator.advance_time(now, out, room),
         })
     }
 }

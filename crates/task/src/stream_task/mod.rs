@@ -13,7 +13,8 @@
 //!
 //! In reading order: [`head`] (where records come from), [`chain`] (operators and their buffers),
 //! [`outputs`] (where they go), [`pace`] (how much a turn takes on), [`checkpoints`] (how barriers
-//! pass), [`restore`] (how it goes on from a checkpoint), [`clock`] (what time it is).
+//! pass), [`restore`] (how it goes on from a checkpoint), [`timers`] (when operators want to be woken),
+//! [`clock`] (what time it is).
 
 mod chain;
 mod checkpoints;
@@ -22,6 +23,7 @@ mod head;
 mod outputs;
 mod pace;
 mod restore;
+mod timers;
 
 pub use chain::Chain;
 pub use checkpoints::{TaskReport, TaskSnapshot};
@@ -37,8 +39,11 @@ use millstream_checkpoint::alignment::Aligned;
 use millstream_core::OperatorError;
 use millstream_core::checkpoint::CheckpointId;
 use millstream_core::job_graph::SourceSplit;
+use millstream_core::time::Timestamp;
+use millstream_operator::clock::ProcessingClock;
 use pace::Pace;
 use std::time::{Duration, Instant};
+use timers::Timers;
 
 /// Results wait at most about so long in partial batches under load; at rest they do not wait.
 pub const FLUSH_AFTER: Duration = Duration::from_millis(5);
@@ -73,6 +78,8 @@ enum Phase {
     Running,
     /// Operators from this one on are being flushed; then it runs again.
     Flushing(usize),
+    /// Operators from this one on are told that it is this time; then it runs again.
+    Firing(usize, Timestamp),
     /// Operators from this one on are being flushed; then the barrier passes, and it runs again.
     Barrier(Aligned, usize),
     /// Its part of the savepoint that ends the job is taken: it reads nothing until it hears what
@@ -108,6 +115,7 @@ pub struct StreamTask {
     /// The last step found an output full.
     needs_output: bool,
     checkpoints: Checkpoints,
+    timers: Timers,
 }
 
 /// How far a source is with its next split.
@@ -137,7 +145,14 @@ impl StreamTask {
             split: SplitRequest::None,
             needs_output: false,
             checkpoints,
+            timers: Timers::default(),
         }
+    }
+
+    /// Fires timers by this clock instead of the system's.
+    pub fn with_clock(mut self, clock: ProcessingClock) -> Self {
+        self.timers.clock = clock;
+        self
     }
 
     /// After its work it waits for a checkpoint that says so.
@@ -177,6 +192,7 @@ impl StreamTask {
         match self.phase {
             Phase::Running => self.run(now),
             Phase::Flushing(next) => self.flush_next(next),
+            Phase::Firing(next, time) => self.fire_next(next, time, now),
             Phase::Barrier(aligned, next) => self.pass_barrier(aligned, next),
             Phase::Suspended(_) => Ok(Step::NeedMail),
             Phase::Passing => self.pass_end(now),
@@ -190,6 +206,10 @@ impl StreamTask {
     fn run(&mut self, now: Instant) -> Result<Step, TaskError> {
         if let Some(phase) = self.checkpoints.next_phase() {
             self.phase = phase;
+            return Ok(Step::Progress);
+        }
+        if self.timers.are_due(&self.chain) {
+            self.phase = Phase::Firing(0, self.timers.clock.now());
             return Ok(Step::Progress);
         }
         if self.is_flush_due(now) {
@@ -243,7 +263,7 @@ impl StreamTask {
                 } else if !self.flush_outputs() {
                     Step::NeedOutput
                 } else {
-                    Step::NeedInput(until)
+                    Step::NeedInput(self.timers.deadline(&self.chain, until, now))
                 }
             }
         })
