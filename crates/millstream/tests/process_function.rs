@@ -51,6 +51,16 @@ impl SourceReader<u64> for ClickReader {
         }
         Ok(Poll::WakeAt(clock.now_us + 1_000))
     }
+
+    fn snapshot(&mut self) -> Result<Vec<Vec<u8>>, OperatorError> {
+        Ok(vec![self.next.to_le_bytes().to_vec()])
+    }
+
+    fn restore(&mut self, items: Vec<Vec<u8>>) -> Result<(), OperatorError> {
+        let item = items.first().and_then(|item| item.first_chunk().copied());
+        self.next = item.map_or(3 * USERS, u64::from_le_bytes);
+        Ok(())
+    }
 }
 
 #[derive(KeyedState)]
