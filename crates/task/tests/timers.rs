@@ -49,6 +49,10 @@ impl SourceReader<i64> for Input {
     fn snapshot(&mut self) -> Result<Vec<Vec<u8>>, OperatorError> {
         Ok(Vec::new())
     }
+
+    fn restore(&mut self, _items: Vec<Vec<u8>>) -> Result<(), OperatorError> {
+        Ok(())
+    }
 }
 
 /// Passes records on, and timers as their times: two per call.
