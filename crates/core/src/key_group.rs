@@ -12,7 +12,16 @@ pub const MAX_PARALLELISM_LIMIT: u32 = 32_768;
 
 /// The number of key groups of an operator: the bound of its parallelism, fixed for the life of its state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "u32")]
 pub struct MaxParallelism(u32);
+
+impl TryFrom<u32> for MaxParallelism {
+    type Error = String;
+
+    fn try_from(groups: u32) -> Result<Self, String> {
+        Self::new(groups).ok_or_else(|| format!("{groups} is no max parallelism"))
+    }
+}
 
 impl MaxParallelism {
     /// `groups` key groups, if that is within 1 and [`MAX_PARALLELISM_LIMIT`].
@@ -34,7 +43,16 @@ impl MaxParallelism {
 
 /// One slice of the key space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "u32")]
 pub struct KeyGroup(u16);
+
+impl TryFrom<u32> for KeyGroup {
+    type Error = String;
+
+    fn try_from(index: u32) -> Result<Self, String> {
+        Self::new(index).ok_or_else(|| format!("there is no key group {index}"))
+    }
+}
 
 impl KeyGroup {
     /// The group with this number, if one can have it.

@@ -9,10 +9,8 @@
 //!
 //! All else is refused before a single row is read, with the field, both shapes, and what to do.
 
+use super::schema::SCHEMA_DEPTH_MAX;
 use super::{DecodeError, Field, Input, Output, Schema, Variant};
-
-/// Schemas are nested so deep at most: they come out of files.
-const DEPTH_MAX: usize = 64;
 
 /// Makes rows of the program's schema out of rows of another one.
 #[derive(Clone, Debug)]
@@ -136,7 +134,7 @@ impl Planner {
     }
 
     fn step(&mut self, written: &Schema, wanted: &Schema) -> Result<Step, Incompatible> {
-        if self.path.len() > DEPTH_MAX {
+        if self.path.len() > SCHEMA_DEPTH_MAX {
             return self.refuse(written, wanted, "schemas are nested at most 64 deep");
         }
         Ok(match (written, wanted) {

@@ -1,7 +1,11 @@
 //! What a row holds: names and kinds of fields, and the fingerprint that two processes compare.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::cell::Cell;
 use std::fmt;
+
+/// Schemas that are read are no deeper: they come from other processes and out of files.
+pub(super) const SCHEMA_DEPTH_MAX: usize = 64;
 
 /// XXH3-64 of the text of a schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -9,6 +13,7 @@ pub struct Fingerprint(pub u64);
 
 /// The shape of a record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub enum Schema {
     /// A kind without parts: `u64`, `string`, ...
     Plain(String),
@@ -62,6 +67,47 @@ pub struct Variant {
     pub name: String,
     /// Its fields; those of a tuple variant are named `0`, `1`, ...
     pub fields: Vec<Field>,
+}
+
+thread_local! {
+    /// How many schemas are being read, one inside the other.
+    static DEPTH: Cell<usize> = const { Cell::new(0) };
+}
+
+/// One schema is being read.
+struct Level;
+
+impl Level {
+    /// Nothing: it would be too deep.
+    fn enter() -> Option<Self> {
+        let depth = DEPTH.get();
+        (depth < SCHEMA_DEPTH_MAX).then(|| {
+            DEPTH.set(depth + 1);
+            Self
+        })
+    }
+}
+
+impl Drop for Level {
+    fn drop(&mut self) {
+        DEPTH.set(DEPTH.get() - 1);
+    }
+}
+
+impl Serialize for Schema {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // The derived function, which `remote` makes one of the type.
+        Schema::serialize(self, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Schema {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Level::enter() {
+            Some(_level) => Schema::deserialize(deserializer),
+            None => Err(serde::de::Error::custom("a schema is nested more than 64 deep")),
+        }
+    }
 }
 
 impl Schema {
