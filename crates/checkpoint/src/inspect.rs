@@ -7,16 +7,64 @@ use crate::hex;
 use millstream_core::record::{Field, Input, Schema};
 use millstream_core::{DecodeError, Record};
 use serde_json::{Map, Number, Value};
+use std::ops::{Deref, DerefMut};
 
 /// Schemas are no deeper.
 const DEPTH_MAX: usize = 64;
 
+/// So many values without bytes are shown, and [`EMPTY_PER_BYTE`] more for each byte of the input: a
+/// claimed number of them, or a long array, would be any amount of memory.
+const EMPTY_VALUES: usize = 4096;
+
+/// See [`EMPTY_VALUES`].
+const EMPTY_PER_BYTE: usize = 16;
+
 /// Takes one row off the front of the input.
 pub fn value(schema: &Schema, input: &mut Input<'_>) -> Result<Value, DecodeError> {
-    at_depth(schema, input, DEPTH_MAX)
+    let empty_left = EMPTY_VALUES + EMPTY_PER_BYTE * input.rest().len();
+    at_depth(schema, &mut Reader { input, empty_left }, DEPTH_MAX)
 }
 
-fn at_depth(schema: &Schema, input: &mut Input<'_>, left: usize) -> Result<Value, DecodeError> {
+/// The input, and how many values without bytes it may still hold.
+struct Reader<'a, 'b> {
+    input: &'a mut Input<'b>,
+    empty_left: usize,
+}
+
+impl<'b> Deref for Reader<'_, 'b> {
+    type Target = Input<'b>;
+
+    fn deref(&self) -> &Input<'b> {
+        self.input
+    }
+}
+
+impl DerefMut for Reader<'_, '_> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        self.input
+    }
+}
+
+fn at_depth(
+    schema: &Schema,
+    input: &mut Reader<'_, '_>,
+    left: usize,
+) -> Result<Value, DecodeError> {
+    let bytes = input.rest().len();
+    let value = any_value(schema, input, left)?;
+    if input.rest().len() == bytes {
+        let left = input.empty_left.checked_sub(1);
+        input.empty_left =
+            left.ok_or(DecodeError::Invalid("row: too many values without bytes"))?;
+    }
+    Ok(value)
+}
+
+fn any_value(
+    schema: &Schema,
+    input: &mut Reader<'_, '_>,
+    left: usize,
+) -> Result<Value, DecodeError> {
     let left = left.checked_sub(1).ok_or(DecodeError::Invalid("schema: it is too deep"))?;
     match schema {
         Schema::Plain(kind) => plain(kind, input),
@@ -66,7 +114,7 @@ fn is_empty(schema: &Schema) -> bool {
 
 fn items<'a>(
     schemas: impl Iterator<Item = &'a Schema>,
-    input: &mut Input<'_>,
+    input: &mut Reader<'_, '_>,
     left: usize,
 ) -> Result<Value, DecodeError> {
     let mut items = Vec::new();
@@ -80,7 +128,7 @@ fn items<'a>(
 fn map(
     key: &Schema,
     value: &Schema,
-    input: &mut Input<'_>,
+    input: &mut Reader<'_, '_>,
     left: usize,
 ) -> Result<Value, DecodeError> {
     let n = count(key, input)?;
@@ -98,7 +146,11 @@ fn map(
     Ok(pairs.into_iter().map(|(key, value)| Value::Array(vec![key, value])).collect())
 }
 
-fn structure(fields: &[Field], input: &mut Input<'_>, left: usize) -> Result<Value, DecodeError> {
+fn structure(
+    fields: &[Field],
+    input: &mut Reader<'_, '_>,
+    left: usize,
+) -> Result<Value, DecodeError> {
     let mut object = Map::new();
     for field in fields {
         object.insert(field.name.clone(), at_depth(&field.schema, input, left)?);

@@ -74,7 +74,7 @@ impl CheckpointMetadata {
 
     /// Bytes of all blocks that are referred to.
     pub fn bytes(&self) -> u64 {
-        self.subtasks().map(TaskState::bytes).sum()
+        self.subtasks().fold(0, |bytes, subtask| subtask.bytes().saturating_add(bytes))
     }
 
     /// Files without a root of their own are below this one: for readers that are not the job itself.
