@@ -74,7 +74,10 @@ pub fn encode(frame: &Frame) -> Result<Vec<u8>, FrameError> {
     Ok(bytes)
 }
 
-/// Reads one frame. Its length is checked before anything is allocated.
+/// So much is allocated for a length that was claimed; more only as bytes come.
+pub(super) const CHUNK_BYTES: usize = 16 << 10;
+
+/// Reads one frame. Its length is checked, and memory is taken as its bytes come.
 pub async fn read(input: &mut (impl AsyncRead + Unpin)) -> Result<Frame, FrameError> {
     let mut len = [0; 4];
     input.read_exact(&mut len).await?;
@@ -82,8 +85,12 @@ pub async fn read(input: &mut (impl AsyncRead + Unpin)) -> Result<Frame, FrameEr
     if len > FRAME_BYTES_MAX {
         return Err(FrameError::Oversize(len));
     }
-    let mut bytes = vec![0; len];
-    input.read_exact(&mut bytes).await?;
+    let mut bytes = Vec::new();
+    while bytes.len() < len {
+        let from = bytes.len();
+        bytes.resize(len.min(from + from.max(CHUNK_BYTES)), 0);
+        input.read_exact(&mut bytes[from..]).await?;
+    }
     postcard::from_bytes(&bytes).map_err(FrameError::Unreadable)
 }
 

@@ -1,7 +1,7 @@
 //! Frames of the control link between a task executor and a job process: a length of four bytes
 //! (little-endian), then postcard. Blocking: both ends have a thread for it.
 
-use super::frame::FrameError;
+use super::frame::{CHUNK_BYTES, FrameError};
 use serde::{Serialize, de::DeserializeOwned};
 use std::io::{Read, Write};
 
@@ -21,7 +21,7 @@ pub fn write_frame(output: &mut impl Write, message: &impl Serialize) -> Result<
     Ok(output.flush()?)
 }
 
-/// Reads one frame; its length is checked before anything is allocated.
+/// Reads one frame. Its length is checked, and memory is taken as its bytes come.
 pub fn read_frame<T: DeserializeOwned>(input: &mut impl Read) -> Result<T, FrameError> {
     let mut len = [0; 4];
     input.read_exact(&mut len)?;
@@ -29,7 +29,11 @@ pub fn read_frame<T: DeserializeOwned>(input: &mut impl Read) -> Result<T, Frame
     if len > LINK_FRAME_BYTES_MAX {
         return Err(FrameError::Oversize(len));
     }
-    let mut bytes = vec![0; len];
-    input.read_exact(&mut bytes)?;
+    let mut bytes = Vec::new();
+    while bytes.len() < len {
+        let from = bytes.len();
+        bytes.resize(len.min(from + from.max(CHUNK_BYTES)), 0);
+        input.read_exact(&mut bytes[from..])?;
+    }
     postcard::from_bytes(&bytes).map_err(FrameError::Unreadable)
 }
