@@ -10,6 +10,7 @@
 //! - [`blob`]: files named by their content: store, server, client, cache;
 //! - [`storage`]: where checkpoints keep their files;
 //! - [`directories`]: where files live, and who sweeps up;
+//! - `configuration` (a feature): reads the configuration file;
 //! - [`pointer`]: records in a directory that are changed by compare-and-set;
 //! - [`log_file`], [`pid_file`], [`signals`], [`memory`], [`process`]: small tools.
 //!
@@ -30,6 +31,8 @@ compile_error!(
 pub mod artefact;
 pub mod blob;
 pub mod child;
+#[cfg(feature = "configuration")]
+pub mod configuration;
 pub mod descriptor;
 pub mod directories;
 mod durable;

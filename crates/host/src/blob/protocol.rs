@@ -26,7 +26,10 @@ use std::io::{Read, Write};
 use std::path::Path;
 
 const MAGIC: [u8; 4] = *b"MSB1";
-const REQUEST_BYTES: usize = 80;
+
+/// Bytes of a request.
+pub const REQUEST_BYTES: usize = 80;
+
 const REPLY_BYTES: usize = 11;
 const WORDS_BYTES_MAX: usize = 1024;
 
@@ -66,6 +69,42 @@ pub struct Request {
     pub hash: ContentHash,
     /// How long it is. Only a put says so.
     pub bytes: u64,
+}
+
+impl Request {
+    /// As it goes over the connection.
+    pub fn encode(&self) -> [u8; REQUEST_BYTES] {
+        let mut bytes = [0; REQUEST_BYTES];
+        bytes[..4].copy_from_slice(&MAGIC);
+        bytes[4] = if self.verb == Verb::Put { 1 } else { 2 };
+        bytes[8..40].copy_from_slice(&self.secret.0);
+        bytes[40..56].copy_from_slice(&self.job.0.to_le_bytes());
+        bytes[56..72].copy_from_slice(&self.hash.0.to_le_bytes());
+        bytes[72..].copy_from_slice(&self.bytes.to_le_bytes());
+        bytes
+    }
+
+    /// What came over the connection.
+    pub fn decode(bytes: &[u8; REQUEST_BYTES]) -> Result<Self, BlobError> {
+        if bytes[..4] != MAGIC {
+            return Err(BlobError::Protocol("speaks something else, or another version"));
+        }
+        let verb = match bytes[4] {
+            1 => Verb::Put,
+            2 => Verb::Get,
+            _ => return Err(BlobError::Protocol("wants something unknown")),
+        };
+        if bytes[5..8] != [0; 3] {
+            return Err(BlobError::Protocol("says something unknown"));
+        }
+        Ok(Request {
+            verb,
+            secret: Secret(array(&bytes[8..40])),
+            job: JobId(u128::from_le_bytes(array(&bytes[40..56]))),
+            hash: ContentHash(u128::from_le_bytes(array(&bytes[56..72]))),
+            bytes: u64::from_le_bytes(array(&bytes[72..80])),
+        })
+    }
 }
 
 /// What is to be done with a blob.
@@ -272,34 +311,13 @@ fn check_reply(hash: ContentHash, reply: Reply) -> Result<Reply, BlobError> {
 }
 
 fn write_request(stream: &mut dyn Stream, request: &Request) -> Result<(), BlobError> {
-    let mut bytes = Vec::with_capacity(REQUEST_BYTES);
-    bytes.extend_from_slice(&MAGIC);
-    bytes.extend_from_slice(&[if request.verb == Verb::Put { 1 } else { 2 }, 0, 0, 0]);
-    bytes.extend_from_slice(&request.secret.0);
-    bytes.extend_from_slice(&request.job.0.to_le_bytes());
-    bytes.extend_from_slice(&request.hash.0.to_le_bytes());
-    bytes.extend_from_slice(&request.bytes.to_le_bytes());
-    stream.write_all(&bytes).map_err(BlobError::transfer(request.hash))
+    stream.write_all(&request.encode()).map_err(BlobError::transfer(request.hash))
 }
 
 fn read_request(stream: &mut dyn Stream) -> Result<Request, BlobError> {
     let mut bytes = [0; REQUEST_BYTES];
     stream.read_exact(&mut bytes).map_err(BlobError::transfer(ContentHash::default()))?;
-    if bytes[..4] != MAGIC {
-        return Err(BlobError::Protocol("speaks something else, or another version"));
-    }
-    let verb = match bytes[4] {
-        1 => Verb::Put,
-        2 => Verb::Get,
-        _ => return Err(BlobError::Protocol("wants something unknown")),
-    };
-    Ok(Request {
-        verb,
-        secret: Secret(array(&bytes[8..40])),
-        job: JobId(u128::from_le_bytes(array(&bytes[40..56]))),
-        hash: ContentHash(u128::from_le_bytes(array(&bytes[56..72]))),
-        bytes: u64::from_le_bytes(array(&bytes[72..80])),
-    })
+    Request::decode(&bytes)
 }
 
 fn write_reply(stream: &mut dyn Stream, hash: ContentHash, reply: &Reply) -> Result<(), BlobError> {
