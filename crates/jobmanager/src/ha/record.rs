@@ -173,8 +173,9 @@ impl HaRecord {
         let end = bytes.iter().position(|byte| *byte == b'\n');
         let (first, body) = bytes.split_at(end.ok_or_else(|| damaged("it has no first line"))?);
         let (first, body) = (std::str::from_utf8(first), &body[1..]);
-        let words: Vec<&str> = first.unwrap_or_default().split(' ').collect();
-        let [MAGIC, version, checksum] = words[..] else {
+        let mut words = first.unwrap_or_default().split(' ');
+        let words = [words.next(), words.next(), words.next(), words.next()];
+        let [Some(MAGIC), Some(version), Some(checksum), None] = words else {
             return Err(damaged("its first line is not that of a record"));
         };
         match version.parse() {
