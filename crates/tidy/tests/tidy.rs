@@ -21,6 +21,7 @@ const WALLS: &[(&str, &[&str])] = &[
     ("rest", &["checkpoint", "core", "rpc"]),
     ("connectors", &["core", "operator", "shuffle"]),
     ("sim", &["checkpoint", "core", "rpc", "jobmanager", "taskmanager"]),
+    ("fuzz-targets", &["checkpoint", "core", "host", "jobmanager", "rpc", "shuffle"]),
     ("tidy", &[]),
 ];
 
@@ -35,6 +36,7 @@ const UNSAFE: &[&str] = &[
     "crates/core/src/record/str.rs",
     "crates/connectors/src/text/blanks.rs",
     "crates/connectors/tests/allocations.rs",
+    "crates/fuzz-targets/src/counting.rs",
     "crates/host/src/child/before_exec.rs",
     "crates/host/src/child/inherited.rs",
     "crates/millstream/tests/steady_state_allocates_nothing.rs",

@@ -49,6 +49,8 @@ mod channel;
 mod conversation;
 mod counters;
 pub(crate) mod frame;
+#[doc(hidden)]
+pub mod fuzzing;
 mod inbox;
 mod inlet;
 mod link;

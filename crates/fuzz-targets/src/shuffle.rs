@@ -1,0 +1,42 @@
+//! What goes between the job processes of a job: frames, and the rows in them.
+
+use crate::limits::{PLAIN, TYPED, within};
+use millstream_core::{Record, Str};
+use millstream_shuffle::batch::{AnyBatch, Batch};
+use millstream_shuffle::wire::fuzzing;
+
+/// Frames, in pieces of as many bytes as the first byte says.
+pub(crate) fn frame(bytes: &[u8]) -> bool {
+    let Some((step, bytes)) = bytes.split_first() else { return false };
+    within(bytes.len(), PLAIN, || fuzzing::frames(bytes, usize::from(*step) * 8 + 1))
+}
+
+/// The rows of a frame: which type, with hashes or without, how many, and the rows.
+pub(crate) fn batch(bytes: &[u8]) -> bool {
+    let Some(([choice, count @ ..], rows)) = bytes.split_first_chunk::<5>() else { return false };
+    let (hashed, count) = (choice % 2 == 1, u32::from_le_bytes(*count));
+    match choice / 2 % 6 {
+        0 => rows_of::<u64>(hashed, count, rows),
+        1 => rows_of::<Str>(hashed, count, rows),
+        2 => rows_of::<()>(hashed, count, rows),
+        3 => rows_of::<(Str, u64)>(hashed, count, rows),
+        4 => rows_of::<Vec<Option<u128>>>(hashed, count, rows),
+        _ => rows_of::<[u64; 100]>(hashed, count, rows),
+    }
+}
+
+fn rows_of<T: Record>(hashed: bool, count: u32, rows: &[u8]) -> bool {
+    let mut batch = Batch::<T>::new();
+    let decoded = within(rows.len(), TYPED, || batch.decode(count as usize, hashed, rows));
+    if decoded.is_err() {
+        return false;
+    }
+    assert_eq!(batch.items.len(), count as usize);
+    let mut written = Vec::new();
+    let mut next = 0;
+    while next < batch.items.len() {
+        next = batch.encode(next, usize::MAX, &mut written);
+    }
+    assert_eq!(written, rows, "there is one way to write rows");
+    true
+}
