@@ -157,7 +157,7 @@ impl<K: Key, N: Key, V: Record> EntryTable<K, N, V> {
     /// Adds a row that is not there, behind all others of its key.
     pub(crate) fn append(&mut self, key: Hashed<'_, K>, entry: N, value: &V) {
         let hash = entry_hash(key.hash, entry.hash64());
-        let row = self.rows.add(hash, &EntryKey { key: key.key.clone(), entry }, value);
+        let row = self.rows.insert(hash, &EntryKey { key: key.key.clone(), entry }, value);
         self.link(key, row);
     }
 
@@ -187,7 +187,7 @@ impl<K: Key, N: Key, V: Record> EntryTable<K, N, V> {
         let EntryKey { key, entry } = self.rows.key_at(row);
         let key = Hashed { hash: key.hash64(), key: &key };
         self.unlink(key, row);
-        self.rows.take_out(entry_hash(key.hash, entry.hash64()), row);
+        self.rows.remove_row(entry_hash(key.hash, entry.hash64()), row);
     }
 
     /// Removes all rows of the key.
@@ -195,7 +195,7 @@ impl<K: Key, N: Key, V: Record> EntryTable<K, N, V> {
         let mut walk = self.walk(key);
         while let Some(row) = self.step(&mut walk) {
             let entry = self.rows.key_at(row).entry;
-            self.rows.take_out(entry_hash(key.hash, entry.hash64()), row);
+            self.rows.remove_row(entry_hash(key.hash, entry.hash64()), row);
         }
         self.heads.remove(key.hash, key.key);
     }

@@ -6,7 +6,8 @@
 //! rows group by group. Within a group rows stay in order, so the copying is one sweep over the pages
 //! per group, with what comes next on its way from memory.
 //!
-//! What is stored in cells and slabs is the encoding already: no type and no code of the user is needed.
+//! What is stored in cells and slabs is the encoding already: of the types only the hash of a key's
+//! encoding is needed.
 
 use crate::bits::{Bits, rows_of_word};
 use crate::cell::{Stored, stored};
@@ -15,7 +16,6 @@ use crate::pages::{FrozenPages, PageView};
 use crate::slabs::FrozenSlabs;
 use millstream_checkpoint::snapshot::{FrozenTable, RowSink, SnapshotError};
 use millstream_checkpoint::state_file::BLOCK_BYTES;
-use millstream_core::hash::{xxh3_64, xxh3_64_of_u64};
 use millstream_core::key_group::{KeyGroup, MaxParallelism};
 use std::ops::Range;
 use std::sync::Arc;
@@ -39,6 +39,8 @@ pub(crate) struct Layout {
     pub(crate) value_is_fixed: bool,
     /// Bytes of the row.
     pub(crate) stride: usize,
+    /// The hash of a key from its encoding.
+    pub(crate) hash: fn(&[u8]) -> u64,
 }
 
 /// The content of a [`KeyedTable`](crate::KeyedTable) at one point. What it holds is freed when it is
@@ -115,14 +117,10 @@ impl FrozenKeyedTable {
     }
 
     fn hash(&self, key: &[u8]) -> u64 {
-        if self.layout.key_is_fixed
-            && let Ok(word) = key.try_into()
-        {
-            return xxh3_64_of_u64(u64::from_le_bytes(word));
-        }
+        let hash = self.layout.hash;
         match stored(key, self.layout.key_is_fixed) {
-            Stored::Here(key) => xxh3_64(key),
-            Stored::At(place) => self.slabs.with(place, xxh3_64),
+            Stored::Here(key) => hash(key),
+            Stored::At(place) => self.slabs.with(place, hash),
         }
     }
 

@@ -13,10 +13,11 @@
 //! The parts that know no types (`Core`) are compiled once, in this crate; what a program compiles
 //! per key and value type is small.
 
+mod rows;
+
 use crate::bits::Bits;
 use crate::cell::{self, Stored};
 use crate::changes::Changes;
-use crate::entry_key::EntryKey;
 use crate::index::Index;
 use crate::pages::{Pages, stride_for};
 use crate::slabs::Slabs;
@@ -87,6 +88,7 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
         key_is_fixed: K::FIXED.is_some(),
         value: Self::CELLS - Self::KEY,
         value_is_fixed: V::FIXED.is_some(),
+        hash: K::hash_of_row,
         stride: Self::STRIDE,
     };
 
@@ -159,10 +161,10 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
                 match value {
                     Some(value) if row != 0 => self.store(row, &value),
                     Some(value) => {
-                        self.add(hash, key, &value);
+                        self.insert(hash, key, &value);
                     }
                     None if row != 0 => {
-                        self.take_out(hash, row);
+                        self.remove_row(hash, row);
                         // The row may be given out again: later guesses must not find it.
                         for guess in rows.iter_mut().filter(|guess| **guess == row) {
                             *guess = 0;
@@ -191,10 +193,11 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
         let mut start = 0;
         while start < hashes.len() {
             let block = self.core.locate(hashes, start, &mut rows);
+            self.core.changes.mark_all(&rows[..block.len()], Self::STRIDE);
             for (i, &hash) in block.iter().enumerate() {
                 let key = key(start + i);
                 let key = key.borrow();
-                let row = if self.holds(rows[i], key) { rows[i] } else { self.find(hash, key) };
+                let row = self.found(rows[i], hash, key);
                 let visited = match self.core.rows.get_mut(row, Self::STRIDE) {
                     Some(cells) => {
                         let value_cell = &mut cells[Self::KEY..Self::CELLS];
@@ -203,7 +206,7 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
                         if visited.keep {
                             cell::store(&value, value_cell, &mut self.core.slabs, &mut self.spill);
                         } else {
-                            self.take_out(hash, row);
+                            self.remove_row(hash, row);
                             // The row may be given out again: later guesses must not find it.
                             for guess in rows.iter_mut().filter(|guess| **guess == row) {
                                 *guess = 0;
@@ -215,7 +218,7 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
                         let mut value = init();
                         let visited = f(start + i, key, &mut value, true);
                         if visited.keep {
-                            self.add(hash, key, &value);
+                            self.insert(hash, key, &value);
                         }
                         visited
                     }
@@ -238,7 +241,7 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
     pub fn remove(&mut self, hash: u64, key: &K) -> Option<V> {
         let row = self.find(hash, key);
         let value = self.value(row)?;
-        self.take_out(hash, row);
+        self.remove_row(hash, row);
         Some(value)
     }
 
@@ -246,9 +249,12 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
     pub fn put(&mut self, hash: u64, key: &K, value: &V) {
         match self.find(hash, key) {
             0 => {
-                self.add(hash, key, value);
+                self.insert(hash, key, value);
             }
-            row => self.set_at(row, value),
+            row => {
+                self.core.changes.mark(row, Self::STRIDE);
+                self.store(row, value);
+            }
         }
     }
 
@@ -270,7 +276,7 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
                 *word |= mask;
                 let row = if is_new { 0 } else { self.found(rows[i], hash, key) };
                 if row == 0 {
-                    self.add(hash, key, value);
+                    self.insert(hash, key, value);
                 } else {
                     self.store(row, value);
                 }
@@ -377,14 +383,14 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
     #[inline(never)]
     fn find_or_insert(&mut self, hash: u64, key: &K, init: &mut dyn FnMut() -> V) -> u32 {
         match self.find(hash, key) {
-            0 => self.add(hash, key, &init()),
+            0 => self.insert(hash, key, &init()),
             row => row,
         }
     }
 
-    /// Adds a key that is not there; its row.
+    /// Adds a key that is not there.
     #[inline(never)]
-    pub(crate) fn add(&mut self, hash: u64, key: &K, value: &V) -> u32 {
+    pub(crate) fn insert(&mut self, hash: u64, key: &K, value: &V) -> u32 {
         let row = self.core.rows.allocate().unwrap_or_else(|| full::<K>());
         let cells = self.core.rows.get_mut(row, Self::STRIDE).expect(FOUND);
         let (key_cell, value_cell) = cells[..Self::CELLS].split_at_mut(Self::KEY);
@@ -397,7 +403,7 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
     }
 
     /// Removes the key of this row.
-    pub(crate) fn take_out(&mut self, hash: u64, row: u32) {
+    pub(crate) fn remove_row(&mut self, hash: u64, row: u32) {
         if self.core.changes.wants_tombstone(row) {
             self.core.bury(hash, row, Self::LAYOUT);
         }
@@ -413,58 +419,12 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
         Some(cell::load(&cells[Self::KEY..Self::CELLS], &self.core.slabs))
     }
 
-    /// Changes the value of the key of this row.
-    #[inline(always)]
-    pub(crate) fn set_at(&mut self, row: u32, value: &V) {
-        self.core.changes.mark(row, Self::STRIDE);
-        self.store(row, value);
-    }
-
     /// Changes the value of a row that has been marked as changed.
     #[inline(always)]
     fn store(&mut self, row: u32, value: &V) {
         let cells = self.core.rows.get_mut(row, Self::STRIDE).expect(FOUND);
         let value_cell = &mut cells[Self::KEY..Self::CELLS];
         cell::store(value, value_cell, &mut self.core.slabs, &mut self.spill);
-    }
-}
-
-/// Rows by number, for those who keep numbers beside a table: they hold until the row is taken out.
-impl<K: Key, V: Record> KeyedTable<K, V> {
-    /// The key of a row.
-    #[inline]
-    pub(crate) fn key_at(&self, row: u32) -> K {
-        let cells = self.core.rows.get(row, Self::STRIDE).expect(FOUND);
-        cell::load(&cells[..Self::KEY], &self.core.slabs)
-    }
-
-    /// The value of the key of this row.
-    #[inline]
-    pub(crate) fn value_at(&self, row: u32) -> V {
-        self.value(row).expect(FOUND)
-    }
-
-    /// Whether the row holds a key.
-    #[inline]
-    pub(crate) fn is_live(&self, row: u32) -> bool {
-        self.core.live.has(row)
-    }
-
-    /// Up to `limit` rows that hold a key, from this number on, and where to go on if there are more.
-    pub(crate) fn rows_from(&self, cursor: u32, limit: usize) -> (Vec<u32>, Option<u32>) {
-        let mut rows = self.core.live.rows_from(cursor);
-        (rows.by_ref().take(limit).collect(), rows.next())
-    }
-}
-
-/// Keys that consist of the stream's key and an entry: found without being put together.
-impl<K: Key, N: Key, V: Record> KeyedTable<EntryKey<K, N>, V> {
-    /// The row of an entry, or 0.
-    pub(crate) fn find_entry(&self, hash: u64, key: &K, entry: &N) -> u32 {
-        self.core.index.search(hash, &mut |row| match self.core.rows.get(row, Self::STRIDE) {
-            Some(cells) => cell::holds_entry(&cells[..Self::KEY], key, entry, &self.core.slabs),
-            None => false,
-        })
     }
 }
 

@@ -88,7 +88,8 @@ impl<K: Key, N: Key> TimerQueue<K, N> {
         let name = (namespace, time);
         let row_hash = entry_hash(hash, name.hash64());
         if self.timers.find_entry(row_hash, key, &name) == 0 {
-            let row = self.timers.add(row_hash, &EntryKey { key: key.clone(), entry: name }, &());
+            let row =
+                self.timers.insert(row_hash, &EntryKey { key: key.clone(), entry: name }, &());
             self.order.push(Reverse((time, row)));
         }
     }
@@ -101,7 +102,7 @@ impl<K: Key, N: Key> TimerQueue<K, N> {
         if row == 0 {
             return false;
         }
-        self.timers.take_out(row_hash, row);
+        self.timers.remove_row(row_hash, row);
         self.tidy();
         true
     }
@@ -113,7 +114,7 @@ impl<K: Key, N: Key> TimerQueue<K, N> {
         let EntryKey { key, entry: (namespace, _) } = self.timers.key_at(row);
         let hash = key.hash64();
         let name = (namespace, time);
-        self.timers.take_out(entry_hash(hash, name.hash64()), row);
+        self.timers.remove_row(entry_hash(hash, name.hash64()), row);
         self.tidy();
         Some(Due { hash, key, namespace: name.0, time })
     }
