@@ -327,7 +327,9 @@ impl<'a> StateField<'a> {
         let (ident, ty, stamp) = (self.ident, self.ty, self.stamp.as_ref()?);
         let ttl = self.ttl(state)?;
         Some(quote!(
-            <#ty as #state::StateField>::expire(&mut row.#ident, &row.#stamp, &#ttl, now);
+            <#ty as #state::StateField>::expire(
+                &mut row.#ident, &mut row.#stamp, &#ttl, now,
+            );
         ))
     }
 

@@ -265,3 +265,117 @@ fn states_have_the_names_of_their_fields() {
         ]
     );
 }
+
+/// An older and a newer version of a function that counts per key.
+mod versions {
+    use super::*;
+    use millstream_core::Str;
+    use millstream_state::{ListState, ValueState};
+
+    #[derive(KeyedState)]
+    pub(super) struct Old {
+        count: u32,
+        gone: String,
+        pages: MapState<u64, u16>,
+        items: ListState<u64>,
+        last: ValueState<Str>,
+    }
+
+    #[derive(KeyedState)]
+    pub(super) struct New {
+        #[state(default = 7)]
+        added: i64,
+        #[state(ttl = "1 h")]
+        last: ValueState<Str>,
+        #[state(alias = "count")]
+        visits: u64,
+        #[state(ttl = "1 h", alias = "pages")]
+        sites: MapState<u64, u32>,
+        items: ListState<u64>,
+        new_map: MapState<Str, u64>,
+    }
+
+    #[derive(Clone)]
+    pub(super) struct First;
+
+    impl KeyedProcessFunction<u64, u64> for First {
+        type State = Old;
+        type Out = String;
+
+        fn process(
+            &mut self,
+            key: u64,
+            ctx: &mut ProcessContext<'_, u64, Old, String>,
+        ) -> FunctionResult {
+            ctx.state.count += 1;
+            ctx.state.gone.push('x');
+            ctx.state.pages.insert(key * 2, 3);
+            ctx.state.items.extend([key, key + 1, key + 2]);
+            ctx.state.last.set(Str::new("before"));
+            ctx.register_processing_timer(5);
+            Ok(())
+        }
+    }
+
+    #[derive(Clone)]
+    pub(super) struct Second;
+
+    impl KeyedProcessFunction<u64, u64> for Second {
+        type State = New;
+        type Out = String;
+
+        fn process(
+            &mut self,
+            key: u64,
+            ctx: &mut ProcessContext<'_, u64, New, String>,
+        ) -> FunctionResult {
+            let state = &mut *ctx.state;
+            let (items, sites) =
+                (state.items.iter().collect::<Vec<_>>(), state.sites.get(&(key * 2)));
+            let line = format!(
+                "{} {} {:?} {:?} {:?} {}",
+                state.added,
+                state.visits,
+                state.last.get(),
+                sites,
+                items,
+                state.new_map.len()
+            );
+            state.added += 1;
+            ctx.emit(line);
+            Ok(())
+        }
+
+        fn on_timer(
+            &mut self,
+            timer: Timer,
+            ctx: &mut ProcessContext<'_, u64, New, String>,
+        ) -> FunctionResult {
+            let line = format!("timer {} of {}", timer.time, ctx.key());
+            ctx.emit(line);
+            Ok(())
+        }
+    }
+}
+
+#[test]
+fn a_newer_program_goes_on_with_the_fields_of_the_older_one() {
+    const HOUR: i64 = 3_600_000;
+    let mut old = KeyedProcessHarness::new(versions::First, |key: &u64| *key).expect("it opens");
+    old.push([1, 2]).expect("nothing fails");
+    let snapshot = old.snapshot().expect("written");
+    let mut new = KeyedProcessHarness::new(versions::Second, |key: &u64| *key).expect("it opens");
+    new.restore(&[snapshot], 0, 1).expect("compatible");
+    new.push([1, 3]).expect("nothing fails");
+    let expected = ["7 1 Some(\"before\") Some(3) [1, 2, 3] 0", "7 0 None None [] 0"];
+    assert_eq!(new.take_output(), expected);
+    new.advance_processing_time(5).expect("nothing fails");
+    assert_eq!(new.take_output().len(), 2);
+    // What has just begun to expire counts from when somebody first comes by.
+    new.advance_processing_time(HOUR - 1).expect("nothing fails");
+    new.push([1]).expect("nothing fails");
+    assert_eq!(new.take_output(), ["8 1 Some(\"before\") Some(3) [1, 2, 3] 0"]);
+    new.advance_processing_time(2 * HOUR - 1).expect("nothing fails");
+    new.push([1]).expect("nothing fails");
+    assert_eq!(new.take_output(), ["9 1 None None [1, 2, 3] 0"]);
+}

@@ -63,9 +63,11 @@ pub trait StateField: Sized {
         let _ = stamp;
     }
 
-    /// Drops what is in the row if it is over.
+    /// Drops what is in the row if it is over. What has no time yet has this one from now on.
     #[inline]
-    fn expire(_stored: &mut Self::Stored, _stamp: &Self::Stamp, _ttl: &Ttl, _now: Timestamp) {}
+    fn expire(_stored: &mut Self::Stored, stamp: &mut Self::Stamp, _ttl: &Ttl, _now: Timestamp) {
+        let _ = stamp;
+    }
 
     /// The table of the field, if it keeps its own rows.
     fn table(&mut self) -> Option<&mut dyn StateTable> {

@@ -150,7 +150,8 @@ pub trait StateTable {
     fn sweep(&mut self, now: Timestamp, limit: usize);
 }
 
-/// Of the next `limit` rows those that have expired. The cursor goes round.
+/// Of the next `limit` rows those that have expired. The cursor goes round. Values that were written
+/// before their field began to expire count from now on.
 fn expired_rows<K: Key, N: Key, V, S: Stored<V>>(
     table: &mut EntryTable<K, N, S>,
     cursor: &mut u32,
@@ -161,6 +162,13 @@ fn expired_rows<K: Key, N: Key, V, S: Stored<V>>(
     let Some(ttl) = ttl else { return Vec::new() };
     let (mut rows, next) = table.rows_from(*cursor, limit);
     *cursor = next.unwrap_or(0);
-    rows.retain(|row| ttl.is_over(table.value(*row).written_at(), now));
+    rows.retain(|row| {
+        let mut stored = table.value(*row);
+        if stored.written_at() == ttl::UNKNOWN {
+            stored.touch(now);
+            table.set(*row, &stored);
+        }
+        ttl.is_over(stored.written_at(), now)
+    });
     rows
 }

@@ -58,9 +58,17 @@ impl<X> Slot<X> {
     }
 
     #[inline]
-    pub(crate) fn expire(stored: &mut Option<X>, written_at: Timestamp, ttl: &Ttl, now: Timestamp) {
-        if ttl.is_over(written_at, now) {
-            *stored = None;
+    pub(crate) fn expire(
+        stored: &mut Option<X>,
+        written_at: &mut Timestamp,
+        ttl: &Ttl,
+        now: Timestamp,
+    ) {
+        if stored.is_some() && *written_at == UNKNOWN {
+            *written_at = now;
+        }
+        if ttl.is_over(*written_at, now) {
+            (*stored, *written_at) = (None, UNKNOWN);
         }
     }
 }
@@ -100,8 +108,8 @@ macro_rules! slot_field {
             }
 
             #[inline]
-            fn expire(stored: &mut Self::Stored, stamp: &Timestamp, ttl: &Ttl, now: Timestamp) {
-                Slot::expire(stored, *stamp, ttl, now);
+            fn expire(stored: &mut Self::Stored, stamp: &mut Timestamp, ttl: &Ttl, now: Timestamp) {
+                Slot::expire(stored, stamp, ttl, now);
             }
         }
     };

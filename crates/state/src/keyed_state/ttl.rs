@@ -34,7 +34,7 @@ pub enum TtlVisibility {
 }
 
 /// The time of a value that has none yet: it was written before its field began to expire. It counts
-/// from the first look on.
+/// from when somebody first comes by.
 pub(crate) const UNKNOWN: Timestamp = Timestamp::MIN;
 
 impl Ttl {
@@ -75,8 +75,8 @@ pub(crate) struct Expiring<V> {
     written_at: Timestamp,
 }
 
-fn field(name: &str, schema: Schema) -> Field {
-    Field { name: name.to_owned(), aliases: Vec::new(), schema, default: None }
+fn field(name: &str, schema: Schema, default: Option<Vec<u8>>) -> Field {
+    Field { name: name.to_owned(), aliases: Vec::new(), schema, default }
 }
 
 impl<V: Record> Record for Lasting<V> {
@@ -84,7 +84,7 @@ impl<V: Record> Record for Lasting<V> {
     const CANONICAL: bool = V::CANONICAL;
 
     fn schema() -> Schema {
-        Schema::Struct { name: "entry".to_owned(), fields: vec![field("value", V::schema())] }
+        Schema::Struct { name: "entry".to_owned(), fields: vec![field("value", V::schema(), None)] }
     }
 
     #[inline]
@@ -106,7 +106,12 @@ impl<V: Record> Record for Expiring<V> {
     const CANONICAL: bool = V::CANONICAL;
 
     fn schema() -> Schema {
-        let fields = vec![field("value", V::schema()), field("written_at", Timestamp::schema())];
+        let mut unknown = Vec::new();
+        UNKNOWN.encode(&mut unknown);
+        let fields = vec![
+            field("value", V::schema(), None),
+            field("written_at", Timestamp::schema(), Some(unknown)),
+        ];
         Schema::Struct { name: "entry".to_owned(), fields }
     }
 
