@@ -5,7 +5,7 @@ use crate::configuration::{home, load};
 use millstream::api::error::{Error, ErrorCode, Result};
 use millstream::core::config::Configuration;
 use millstream::core::config::catalog;
-use millstream::process::daemon::{JobManagerAddresses, LEADER_SESSION_ID};
+use millstream::process::daemon::JobManagerAddresses;
 use millstream::process::ha::retrieval::find_leader;
 use millstream::process::ha::settings::HaSettings;
 use serde_json::Value;
@@ -107,7 +107,7 @@ impl RestClient {
         Ok(SubmissionAddresses {
             job_manager: format!("{host}:{}", port(catalog::JOBMANAGER_PORT.key)?),
             blob_server: format!("{host}:{}", port(catalog::BLOB_PORT.key)?),
-            session: value(LEADER_SESSION_ID),
+            session: value(catalog::LEADER_SESSION_ID.key),
             high_availability: settings.map(|settings| settings.directory),
         })
     }

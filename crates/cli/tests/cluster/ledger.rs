@@ -8,7 +8,7 @@ use std::process::Command;
 const KEYS: u64 = 1000;
 
 /// One run of the ledger, over as many jobs as it takes.
-struct Ledger<'a> {
+pub(crate) struct Ledger<'a> {
     cluster: &'a Cluster,
     records: u64,
     rate: u64,
@@ -16,24 +16,32 @@ struct Ledger<'a> {
 }
 
 impl<'a> Ledger<'a> {
-    fn new(cluster: &'a Cluster, records: u64, rate: u64) -> Self {
+    pub(crate) fn new(cluster: &'a Cluster, records: u64, rate: u64) -> Self {
         Self { cluster, records, rate, output: cluster.path("ledger") }
     }
 
     /// Submits a job; its id.
-    fn submit(&self, arguments: &[&str]) -> String {
-        let program = example("ledger");
-        let (records, rate) = (self.records.to_string(), self.rate.to_string());
-        let keys = KEYS.to_string();
-        let mut all = vec!["run", "-d"];
-        all.extend(arguments);
-        all.extend([shown(&program), "--records", &records, "--keys", &keys, "--rate", &rate]);
-        all.extend(["--output", shown(&self.output)]);
-        let output = self.cluster.millstream(&all);
+    pub(crate) fn submit(&self, arguments: &[&str]) -> String {
+        let mut detached = vec!["-d"];
+        detached.extend(arguments);
+        let all = self.arguments(&detached);
+        let output = self.cluster.millstream(&all.iter().map(String::as_str).collect::<Vec<_>>());
         let text = text(&output);
         assert!(output.status.success(), "{text}");
         let id = text.split("JobID ").nth(1).and_then(|rest| rest.split_whitespace().next());
         id.unwrap_or_else(|| panic!("no job id in: {text}")).to_owned()
+    }
+
+    /// What the command line is given to run a job.
+    pub(crate) fn arguments(&self, options: &[&str]) -> Vec<String> {
+        let program = example("ledger");
+        let (records, rate) = (self.records.to_string(), self.rate.to_string());
+        let keys = KEYS.to_string();
+        let mut all = vec!["run"];
+        all.extend(options);
+        all.extend([shown(&program), "--records", &records, "--keys", &keys, "--rate", &rate]);
+        all.extend(["--output", shown(&self.output)]);
+        all.into_iter().map(str::to_owned).collect()
     }
 
     /// Waits until a job has completed so many checkpoints.
@@ -46,7 +54,7 @@ impl<'a> Ledger<'a> {
 
     /// Each record is there once, and in order.
     #[track_caller]
-    fn check(&self) {
+    pub(crate) fn check(&self) {
         let output = Command::new(example("ledger_check"))
             .args(["--records", &self.records.to_string(), "--keys", &KEYS.to_string()])
             .arg(&self.output)

@@ -1,10 +1,12 @@
 //! Real processes: a cluster is started, used, hurt and stopped.
 //!
 //! - `harness`: a cluster of its own for each test, in a directory of its own;
+//! - `ha`: JobManagers that die, and the jobs that do not;
 //! - `ledger`: what must be counted once, whatever happens;
 //! - `runs`: what works; `faults`: what must end well although something went wrong.
 
 mod faults;
+mod ha;
 mod harness;
 mod ledger;
 mod runs;

@@ -142,6 +142,8 @@ options! {
     HA_PORT: u16 = "high-availability.jobmanager.port", "0", value::port;
     /// So long a JobManager must have been silent before another one takes over, unless its process is known to be gone.
     HA_LEASE: u64 = "high-availability.filesystem.lease-duration" or "high-availability.kubernetes.leader-election.lease-duration", "15 s", value::millis;
+    /// Told by a JobManager to its clients: its term of leadership. Nothing to set.
+    LEADER_SESSION_ID: String = "internal.jobmanager.leader-session-id", "", value::text;
     /// Listen beyond loopback without TLS and authentication. Only for networks that nobody else can reach.
     INSECURE: bool = "security.insecure", "false", value::boolean;
 }

@@ -299,9 +299,6 @@ async fn shut_down(rpc: &RpcSystem, job_manager: &JobManager) {
     job_manager.stop();
 }
 
-/// The key under which clients find the leader's term. Not a setting.
-pub const LEADER_SESSION_ID: &str = "internal.jobmanager.leader-session-id";
-
 /// Clients read where everything really is.
 pub(super) fn write_effective(
     configuration: &mut Configuration,
@@ -309,7 +306,7 @@ pub(super) fn write_effective(
     blob: &str,
     token: FencingToken,
 ) {
-    configuration.set(LEADER_SESSION_ID, token.to_string());
+    configuration.set(catalog::LEADER_SESSION_ID.key, token.to_string());
     let port = |address: &str| address.rsplit(':').next().unwrap_or_default().to_owned();
     configuration.set(catalog::JOBMANAGER_PORT.key, port(rpc));
     configuration.set(catalog::BLOB_PORT.key, port(blob));
