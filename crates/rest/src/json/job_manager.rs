@@ -11,12 +11,11 @@ pub(crate) struct ConfigurationEntry {
 }
 
 impl ConfigurationEntry {
-    /// All entries. A value is shown if its key is a known option or our own word to clients, and no
-    /// secret: what somebody else's key holds, nobody here can tell.
+    /// All entries. A value is shown if its key is a known option and no secret: what somebody else's
+    /// key holds, nobody here can tell.
     pub(crate) fn shown(configuration: &Configuration) -> Vec<Self> {
         let known = catalog::keys();
-        let ours = |key: &str| known.contains(&key) || key.starts_with("internal.");
-        let show = |key: &str| ours(key) && !is_secret(key);
+        let show = |key: &str| known.contains(&key) && !is_secret(key);
         let entry = |(key, value): (&String, &String)| Self {
             key: key.clone(),
             value: if show(key) { value.clone() } else { "******".to_owned() },
@@ -47,12 +46,9 @@ mod tests {
     #[test]
     fn only_values_of_known_options_are_shown() {
         let mut configuration = Configuration::default();
-        for (key, value) in [
-            ("internal.id", "7"),
-            ("rest.port", "1"),
-            ("my.vault", "hunter2"),
-            ("security.rest.token", "abc"),
-        ] {
+        for (key, value) in
+            [("rest.port", "1"), ("my.vault", "hunter2"), ("security.rest.token", "abc")]
+        {
             configuration.set(key, value);
         }
         let shown = ConfigurationEntry::shown(&configuration);
@@ -60,12 +56,7 @@ mod tests {
         let hidden = "******";
         assert_eq!(
             shown,
-            [
-                ("internal.id", "7"),
-                ("my.vault", hidden),
-                ("rest.port", "1"),
-                ("security.rest.token", hidden)
-            ]
+            [("my.vault", hidden), ("rest.port", "1"), ("security.rest.token", hidden)]
         );
     }
 }
