@@ -10,6 +10,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// This process's file; removed when dropped.
 #[derive(Debug)]
@@ -27,6 +28,12 @@ pub struct Running {
     /// Its kind: `taskmanager`.
     pub name: String,
 }
+
+/// How long a lock is waited for whose owner is dead or has not written its name yet.
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often it is tried.
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 /// Why there is no file now.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +76,7 @@ impl PidFile {
     /// Writes this process into the file; one that a dead process left behind is taken over.
     pub fn create(path: &Path, name: &str) -> Result<PidFile, PidFileError> {
         let failed = |cause| PidFileError::Write { path: path.to_owned(), cause };
+        let began = Instant::now();
         loop {
             let mut file = open(path).map_err(failed)?;
             let held_by_other = match file.try_lock() {
@@ -80,7 +88,14 @@ impl PidFile {
             let mut bytes = Vec::new();
             (&file).take(4096).read_to_end(&mut bytes).map_err(failed)?;
             let text = String::from_utf8_lossy(&bytes);
-            let other = parse_running(&text).filter(|other| other.pid != std::process::id());
+            let named = parse_running(&text);
+            // A process that was killed holds its lock until the last of its threads is out of the
+            // kernel, where one may be waiting for a disk.
+            if held_by_other && named.is_none() && began.elapsed() < LOCK_PATIENCE {
+                std::thread::sleep(LOCK_PAUSE);
+                continue;
+            }
+            let other = named.filter(|other| other.pid != std::process::id());
             if held_by_other || other.is_some() {
                 let (pid, name) = other.map_or((0, name.to_owned()), |o| (o.pid, o.name));
                 return Err(PidFileError::Running { path: path.to_owned(), pid, name });
