@@ -24,7 +24,11 @@ pub(crate) fn inspect(bytes: &[u8]) -> bool {
     }
     let shown = shown(&(kind.schema)(), row);
     if kind.described {
-        assert_eq!(shown.ok(), (kind.read)(row).ok(), "it is a row for all or for none");
+        // People need not see thousands of values without bytes.
+        let too_many = DecodeError::Invalid("row: too many values without bytes");
+        if shown != Err(too_many) {
+            assert_eq!(shown.ok(), (kind.read)(row).ok(), "it is a row for all or for none");
+        }
     }
     true
 }
