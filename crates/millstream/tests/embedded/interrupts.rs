@@ -46,7 +46,21 @@ fn counting(output: &Path, listener: &TcpListener) -> (Child, TcpStream) {
     wait_until("a file that is being written", || {
         names_in(output).iter().any(|name| name.ends_with(".inprogress"))
     });
+    wait_until_it_listens(&program);
     (program, socket)
+}
+
+/// Signals are handled from when the program waits for its job; its tasks may run before.
+fn wait_until_it_listens(program: &Child) {
+    let status = format!("/proc/{}/status", program.id());
+    // Signals 2 and 15.
+    const INT_AND_TERM: u64 = 1 << 1 | 1 << 14;
+    wait_until("the program to handle signals", || {
+        let status = std::fs::read_to_string(&status).expect("it runs");
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+        let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+        mask.is_some_and(|mask| mask & INT_AND_TERM == INT_AND_TERM)
+    });
 }
 
 fn ended_by(program: Child, signal: rustix::process::Signal) -> (Option<i32>, String) {
@@ -91,6 +105,7 @@ fn an_interrupted_program_prints_the_command_that_goes_on_without_losing_or_doub
         .expect("the example is built");
     let visible = |name: &String| !name.starts_with('.');
     wait_until("a committed file", || names_in(&output).iter().any(visible));
+    wait_until_it_listens(&program);
     let id = rustix::process::Pid::from_child(&program);
     rustix::process::kill_process(id, rustix::process::Signal::INT).expect("it runs");
     let ended = program.wait_with_output().expect("it ends");
