@@ -161,16 +161,20 @@ impl SubmittedJob {
         let deadline = Instant::now() + SAVEPOINT_TIMEOUT;
         loop {
             let question = ToDispatcher::RequestSnapshotProgress { job, trigger };
-            match self.runtime.block_on(self.client.ask(question, ASK_TIMEOUT))? {
-                Answer::JobMaster(JobMasterAnswer::SnapshotProgress(progress)) => match progress {
-                    SnapshotProgress::Completed { path, .. } => return Ok(path),
-                    SnapshotProgress::Failed { cause } => return Err(no_savepoint(cause)),
-                    SnapshotProgress::InProgress if Instant::now() > deadline => {
-                        return Err(no_savepoint(format!("not within {SAVEPOINT_TIMEOUT:?}")));
-                    }
-                    SnapshotProgress::InProgress => std::thread::sleep(SAVEPOINT_POLL),
-                },
-                other => return Err(no_savepoint(format!("{other:?}"))),
+            let progress = match self.runtime.block_on(self.client.ask(question, ASK_TIMEOUT)) {
+                Ok(Answer::JobMaster(JobMasterAnswer::SnapshotProgress(progress))) => progress,
+                Ok(other) => return Err(no_savepoint(format!("{other:?}"))),
+                // The job ends this very moment, by the savepoint perhaps: who asks again is told.
+                Err(error) if error.code == ErrorCode::Refused => SnapshotProgress::InProgress,
+                Err(error) => return Err(error),
+            };
+            match progress {
+                SnapshotProgress::Completed { path, .. } => return Ok(path),
+                SnapshotProgress::Failed { cause } => return Err(no_savepoint(cause)),
+                SnapshotProgress::InProgress if Instant::now() > deadline => {
+                    return Err(no_savepoint(format!("not within {SAVEPOINT_TIMEOUT:?}")));
+                }
+                SnapshotProgress::InProgress => std::thread::sleep(SAVEPOINT_POLL),
             }
         }
     }

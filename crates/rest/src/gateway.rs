@@ -129,9 +129,12 @@ impl Gateway {
         trigger: TriggerId,
     ) -> Result<SnapshotProgress, ApiError> {
         let message = ToDispatcher::RequestSnapshotProgress { job, trigger };
-        match self.ask_dispatcher(message).await?? {
-            Answer::JobMaster(JobMasterAnswer::SnapshotProgress(progress)) => Ok(progress),
-            other => Err(unexpected(&self.dispatcher, &other)),
+        match self.ask_dispatcher(message).await? {
+            Ok(Answer::JobMaster(JobMasterAnswer::SnapshotProgress(progress))) => Ok(progress),
+            Ok(other) => Err(unexpected(&self.dispatcher, &other)),
+            // The job ends this very moment, by the savepoint perhaps: who asks again is told.
+            Err(Refusal::NotReady(_) | Refusal::Invalid(_)) => Ok(SnapshotProgress::InProgress),
+            Err(refusal) => Err(refusal.into()),
         }
     }
 
