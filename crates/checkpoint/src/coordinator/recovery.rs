@@ -29,7 +29,7 @@ impl Coordinator {
         metadata.resolve(root);
         let metadata = Arc::new(metadata);
         let reassignment = Reassignment::new(metadata.clone(), graph, ignore_unclaimed)?;
-        self.last = metadata.checkpoint;
+        self.last = self.last.max(metadata.checkpoint);
         // Whoever owned it may delete it, and so may we when it is superseded.
         self.full_next = true;
         if claim == ClaimMode::Claim {

@@ -1,7 +1,7 @@
 //! Checkpoints: what the coordinator decides is carried out, and what tasks and stores say arrives.
 
 use super::Rig;
-use crate::job_master::{JobMasterDone, JobMasterOp};
+use crate::job_master::{JobMasterDone, JobMasterOp, JobRecovery};
 use millstream_checkpoint::handle::TaskState;
 use millstream_checkpoint::metadata;
 use millstream_core::checkpoint::CheckpointId;
@@ -120,6 +120,44 @@ fn a_job_that_cannot_read_what_it_goes_on_from_fails_and_says_why() {
         let details = rig.ended.as_ref().expect("the end is told");
         let message = details.root_failure.as_ref().map(|failure| failure.message.as_str());
         assert!(message.is_some_and(|message| message.contains(expected)), "{message:?}");
+    }
+}
+
+fn recovered(checkpoint: Option<&str>) -> Rig {
+    let checkpoint = checkpoint.map(str::to_owned);
+    let left = JobRecovery { checkpoint, first: CheckpointId(1001) };
+    // What the job was first started from does not count any more.
+    let named = ("execution.state-recovery.path", "/s/savepoint-0");
+    let options = if left.checkpoint.is_some() { vec![DIR, named] } else { vec![DIR] };
+    let rig = Rig::unstarted_after("a:1 b:1 a~hash~b", &options, Some(left));
+    rig.start_healthily(&[("tm1", 1)])
+}
+
+#[test]
+fn a_recovered_job_without_a_checkpoint_begins_anew_with_numbers_of_its_own() {
+    let mut rig = recovered(None);
+    rig.tasks("run a0 b0");
+    rig.pass(10_000);
+    acknowledge(&mut rig, "a0", 1001, false);
+    acknowledge(&mut rig, "b0", 1001, false);
+    let write = done(&mut rig, JobMasterDone::Done);
+    assert!(matches!(write, JobMasterOp::WriteMetadata { recorded: Some(CheckpointId(1001)), .. }));
+}
+
+#[test]
+fn a_recovered_job_whose_newest_checkpoint_cannot_be_read_fails_and_deletes_nothing() {
+    for (result, expected) in [
+        (JobMasterDone::Missing, "chk-1/_metadata` does not exist"),
+        (JobMasterDone::Failed { reason: "no access".to_owned() }, "could not be read: no access"),
+        (JobMasterDone::Read { bytes: vec![1] }, "is not the metadata of a checkpoint"),
+    ] {
+        let mut rig = recovered(Some("/c/j/chk-1"));
+        done(&mut rig, result);
+        assert_eq!(rig.driver.machine.status(), JobStatus::Failed);
+        let details = rig.ended.as_ref().expect("the end is told");
+        let message = details.root_failure.as_ref().map(|failure| failure.message.as_str());
+        assert!(message.is_some_and(|message| message.contains(expected)), "{message:?}");
+        assert!(rig.ops.is_empty(), "{:?}", rig.ops);
     }
 }
 

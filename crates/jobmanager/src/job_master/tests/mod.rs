@@ -13,7 +13,10 @@ mod start;
 mod tasks;
 mod weather;
 
-use super::{JobMaster, JobMasterConfig, JobMasterDone, JobMasterOp, JobMasterTimer, Surroundings};
+use super::{
+    JobMaster, JobMasterConfig, JobMasterDone, JobMasterOp, JobMasterTimer, JobRecovery,
+    Surroundings,
+};
 use crate::execution_graph::testing::graph_of;
 use crate::test_driver::{Driver, TOKEN};
 use millstream_core::ids::{
@@ -76,12 +79,21 @@ impl Rig {
     }
 
     pub(super) fn unstarted(plan: &str, options: &[(&str, &str)]) -> Self {
+        Self::unstarted_after(plan, options, None)
+    }
+
+    /// The same after a former master of the job.
+    pub(super) fn unstarted_after(
+        plan: &str,
+        options: &[(&str, &str)],
+        left: Option<JobRecovery>,
+    ) -> Self {
         let mut graph = graph_of(plan);
         let own = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
         graph.configuration = options.iter().map(own).collect();
         let names = graph.vertices.iter().map(|v| (v.id.0, v.name.clone())).collect();
         let around = Surroundings::in_process(MASTER, worker("jm"), JOB, TOKEN);
-        let master = JobMaster::new(config(), around, JOB, graph, 500);
+        let master = JobMaster::recovered(config(), around, JOB, graph, 500, left);
         Self {
             driver: Driver::new(master),
             log: Vec::new(),
@@ -97,7 +109,12 @@ impl Rig {
 
     /// A job master in a healthy cluster: registered, with these workers, each with so many slots.
     pub(super) fn healthy(plan: &str, options: &[(&str, &str)], workers: &[(&str, u128)]) -> Self {
-        let mut rig = Self::unstarted(plan, options);
+        Self::unstarted(plan, options).start_healthily(workers)
+    }
+
+    /// Starts it in a healthy cluster.
+    pub(super) fn start_healthily(mut self, workers: &[(&str, u128)]) -> Self {
+        let rig = &mut self;
         rig.healthy = true;
         rig.give(Input::Start);
         for (at, (name, slots)) in workers.iter().enumerate() {
@@ -105,7 +122,7 @@ impl Rig {
             rig.register(name);
             rig.offer(name, &(first..first + slots).collect::<Vec<_>>());
         }
-        rig
+        self
     }
 
     pub(super) fn give(&mut self, input: Input<JobMasterTimer, JobMasterDone>) {
