@@ -14,14 +14,19 @@ use std::time::{Duration, Instant};
 const LEASE: Duration = Duration::from_secs(3);
 
 /// A cluster with high availability.
-struct HaCluster {
-    cluster: Cluster,
+pub(crate) struct HaCluster {
+    pub(crate) cluster: Cluster,
     definitions: Vec<String>,
 }
 
 impl HaCluster {
     /// One JobManager, and workers with two slots each.
     fn start(task_managers: u32, definitions: &[&str]) -> Self {
+        Self::with_slots(2, task_managers, definitions)
+    }
+
+    /// One JobManager, and workers with so many slots each.
+    pub(crate) fn with_slots(slots: u32, task_managers: u32, definitions: &[&str]) -> Self {
         let directory = std::env::temp_dir().join(format!(
             "millstream-ha-{}-{:?}",
             std::process::id(),
@@ -36,13 +41,23 @@ impl HaCluster {
         ];
         all.extend(definitions.iter().map(|definition| (*definition).to_owned()));
         let borrowed: Vec<&str> = all.iter().map(String::as_str).collect();
-        let cluster = Cluster::start(task_managers, &borrowed);
+        let cluster = Cluster::with_slots(slots, task_managers, &borrowed);
         Self { cluster, definitions: all }
     }
 
     /// Starts a JobManager of this name in the background.
-    fn start_job_manager(&self, name: &str) {
-        let mut arguments = vec!["jobmanager", "--name", name];
+    pub(crate) fn start_job_manager(&self, name: &str) {
+        self.start_process(&["jobmanager", "--name", name], name);
+    }
+
+    /// Starts a TaskManager of this name with so many slots in the background.
+    pub(crate) fn start_task_manager(&self, name: &str, slots: u32) {
+        let slots = format!("taskmanager.numberOfTaskSlots={slots}");
+        self.start_process(&["taskmanager", "--name", name, "-D", &slots], name);
+    }
+
+    fn start_process(&self, arguments: &[&str], name: &str) {
+        let mut arguments = arguments.to_vec();
         for definition in &self.definitions {
             arguments.extend(["-D", definition]);
         }
@@ -80,7 +95,7 @@ impl HaCluster {
         serde_json::from_str(&response.body_mut().read_to_string().ok()?).ok()
     }
 
-    fn wait_for_state(&self, job: &str, state: &str) -> Value {
+    pub(crate) fn wait_for_state(&self, job: &str, state: &str) -> Value {
         self.cluster.wait_for(&format!("job {job} to be {state}"), || {
             self.look(&format!("/jobs/{job}")).filter(|details| details["state"] == state)
         })
@@ -104,7 +119,7 @@ impl HaCluster {
     }
 
     /// The newest version of the record.
-    fn record(&self) -> Value {
+    pub(crate) fn record(&self) -> Value {
         let directory = self.directory();
         let newest = || {
             let entries = std::fs::read_dir(&directory).expect("it is there").flatten();

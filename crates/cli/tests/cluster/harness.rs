@@ -148,7 +148,8 @@ impl Cluster {
         self.home.join(name)
     }
 
-    fn logs(&self) -> String {
+    /// Everything that the processes of the cluster have logged.
+    pub(crate) fn logs(&self) -> String {
         let Ok(entries) = std::fs::read_dir(self.home.join("log")) else { return String::new() };
         let read = |path: &Path| std::fs::read_to_string(path).unwrap_or_default();
         entries.flatten().map(|e| format!("--- {:?}\n{}\n", e.path(), read(&e.path()))).collect()

@@ -3,10 +3,13 @@
 //! - `harness`: a cluster of its own for each test, in a directory of its own;
 //! - `ha`: JobManagers that die, and the jobs that do not;
 //! - `ledger`: what must be counted once, whatever happens;
+//! - `storm`: all of that together, on a `disk` that fails;
 //! - `runs`: what works; `faults`: what must end well although something went wrong.
 
+mod disk;
 mod faults;
 mod ha;
 mod harness;
 mod ledger;
 mod runs;
+mod storm;
