@@ -1,10 +1,9 @@
 //! A bucket and a prefix in it, and calls that block until the store has answered.
 
-use crate::options;
+use crate::advice::explain;
 use millstream_checkpoint::storage::StorageError;
 use object_store::aws::AmazonS3;
 use object_store::path::Path;
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::{Arc, OnceLock};
 use tokio::runtime::Runtime;
@@ -25,33 +24,17 @@ pub fn is_object_store(uri: &str) -> bool {
 }
 
 /// Bucket and prefix.
-fn address(uri: &str) -> Option<(&str, &str)> {
+pub(crate) fn address(uri: &str) -> Option<(&str, &str)> {
     let (scheme, rest) = uri.split_once("://")?;
     let known = matches!(scheme, "s3" | "s3a" | "s3p");
     known.then(|| rest.split_once('/').unwrap_or((rest, "")))
 }
 
 impl Bucket {
-    pub(crate) fn open(
-        uri: &str,
-        configuration: &BTreeMap<String, String>,
-    ) -> Result<Self, StorageError> {
-        let refuse = |cause: String| StorageError {
-            attempt: "use object store".to_owned(),
-            path: uri.to_owned(),
-            cause,
-            unknown: false,
-        };
-        let (bucket, prefix) = address(uri)
-            .filter(|(bucket, _)| !bucket.is_empty())
-            .ok_or_else(|| refuse("write `s3://BUCKET/PREFIX`".to_owned()))?;
-        let client =
-            options::client(bucket, configuration).map_err(|error| refuse(error.to_string()))?;
-        Ok(Self {
-            client: Arc::new(client),
-            uri: uri.trim_end_matches('/').to_owned(),
-            prefix: prefix.trim_matches('/').to_owned(),
-        })
+    /// What is below a prefix, through the client of its bucket.
+    pub(crate) fn new(client: Arc<AmazonS3>, uri: &str, prefix: &str) -> Self {
+        let (uri, prefix) = (uri.trim_end_matches('/'), prefix.trim_matches('/'));
+        Self { client, uri: uri.to_owned(), prefix: prefix.to_owned() }
     }
 
     /// The part of it below a path.
@@ -127,7 +110,7 @@ impl Bucket {
         path: &str,
         error: &object_store::Error,
     ) -> StorageError {
-        self.error(attempt, path, whole(error), false)
+        self.error(attempt, path, explain(error), false)
     }
 
     /// A request that changes something has failed: perhaps only its answer was lost.
@@ -137,7 +120,7 @@ impl Bucket {
         path: &str,
         error: &object_store::Error,
     ) -> StorageError {
-        self.error(attempt, path, whole(error), is_ambiguous(error))
+        self.error(attempt, path, explain(error), is_ambiguous(error))
     }
 }
 
@@ -154,20 +137,6 @@ pub(crate) fn is_ambiguous(error: &object_store::Error) -> bool {
             | E::Unauthenticated { .. }
             | E::UnknownConfigurationKey { .. }
     )
-}
-
-/// An error with its causes: the client's own text often names the last one only.
-fn whole(error: &object_store::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text = format!("{text}: {inner_text}");
-        }
-        cause = inner.source();
-    }
-    text
 }
 
 /// Waits for the store's answer. Belongs on a thread that may block.
@@ -192,15 +161,15 @@ pub(crate) fn runtime() -> &'static Runtime {
 mod tests {
     use super::*;
 
-    fn bucket(uri: &str) -> Result<Bucket, StorageError> {
-        let keys = [("s3.endpoint", "http://127.0.0.1:1"), ("s3.region", "nowhere")];
-        let keys = keys.map(|(key, value)| (key.to_owned(), value.to_owned()));
-        Bucket::open(uri, &BTreeMap::from(keys))
+    fn bucket(uri: &str) -> Bucket {
+        let client = object_store::aws::AmazonS3Builder::new().with_bucket_name("state").build();
+        let (_, prefix) = address(uri).expect("a URI");
+        Bucket::new(Arc::new(client.expect("enough is known")), uri, prefix)
     }
 
     #[test]
     fn objects_are_named_below_the_prefix_and_nowhere_else() {
-        let bucket = bucket("s3://state/jobs/").expect("a URI");
+        let bucket = bucket("s3://state/jobs/");
         let object = |path| bucket.object("read", path).map(|object| object.to_string());
         assert_eq!(object("chk-1/a").as_deref(), Ok("jobs/chk-1/a"));
         for path in ["", "/a", "../a", "a/../b", "a//b", "./a"] {
@@ -215,11 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_uri_of_another_kind_is_refused_with_what_to_write() {
-        for uri in ["/state", "s3://", "s3:///x", "hdfs://a/b"] {
-            let error = bucket(uri).err().expect(uri);
-            assert!(error.to_string().contains("write `s3://BUCKET/PREFIX`"), "{error}");
-        }
+    fn object_stores_are_told_from_directories() {
         assert!(is_object_store("s3://b/x") && is_object_store("s3a://b"));
         assert!(!is_object_store("/b") && !is_object_store("file:///b"));
     }

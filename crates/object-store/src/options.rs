@@ -8,6 +8,9 @@ use std::time::Duration;
 /// A request without an answer fails after this.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// A connection that is not there after this will not come.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Requests that can be repeated are, for so long; in seconds, [`RETRY_KEY`] says otherwise.
 const RETRY_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -27,10 +30,20 @@ const KEYS: [(&str, AmazonS3ConfigKey); 9] = [
     ("s3.session.token", AmazonS3ConfigKey::Token),
 ];
 
+/// How long the store is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Patience {
+    /// As long as the configuration says: a checkpoint may take its time.
+    Files,
+    /// For so long, once: whoever asks tries again, or has lost what it asked for.
+    Records(Duration),
+}
+
 /// The client of one bucket.
 pub(crate) fn client(
     bucket: &str,
     configuration: &BTreeMap<String, String>,
+    patience: Patience,
 ) -> object_store::Result<AmazonS3> {
     let mut builder = AmazonS3Builder::from_env().with_bucket_name(bucket);
     for (key, meaning) in KEYS {
@@ -44,7 +57,26 @@ pub(crate) fn client(
     let path_style = ["s3.path-style-access", "s3.path.style.access"];
     let path_style = path_style.iter().find_map(|key| configuration.get(*key));
     let virtual_hosted = path_style.is_some_and(|value| value.trim() == "false");
-    let client = ClientOptions::new().with_timeout(REQUEST_TIMEOUT).with_allow_http(plain);
+    let (timeout, retry) = match patience {
+        Patience::Files => (REQUEST_TIMEOUT, retries(configuration)?),
+        Patience::Records(once) => {
+            (once, RetryConfig { max_retries: 0, retry_timeout: once, ..RetryConfig::default() })
+        }
+    };
+    let connect = timeout.min(CONNECT_TIMEOUT);
+    let client = ClientOptions::new()
+        .with_timeout(timeout)
+        .with_connect_timeout(connect)
+        .with_allow_http(plain);
+    builder
+        .with_virtual_hosted_style_request(virtual_hosted)
+        .with_client_options(client)
+        .with_retry(retry)
+        .build()
+}
+
+/// How often and how long a request is repeated that failed.
+fn retries(configuration: &BTreeMap<String, String>) -> object_store::Result<RetryConfig> {
     let retry_timeout = match configuration.get(RETRY_KEY).map(|text| text.trim().parse()) {
         Some(Ok(seconds)) => Duration::from_secs(seconds),
         Some(Err(error)) => {
@@ -53,10 +85,5 @@ pub(crate) fn client(
         }
         None => RETRY_TIMEOUT,
     };
-    let retry = RetryConfig { retry_timeout, ..RetryConfig::default() };
-    builder
-        .with_virtual_hosted_style_request(virtual_hosted)
-        .with_client_options(client)
-        .with_retry(retry)
-        .build()
+    Ok(RetryConfig { retry_timeout, ..RetryConfig::default() })
 }

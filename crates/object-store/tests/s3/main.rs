@@ -5,13 +5,18 @@ mod server;
 
 use millstream_checkpoint::pointer::{ConditionalStore, Put, Version};
 use millstream_checkpoint::storage::Storage;
-use proxy::Proxy;
+use millstream_object_store::ObjectStores;
+use proxy::{DELAY, Proxy, Way};
 use server::Server;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-fn configuration(endpoint: &str) -> BTreeMap<String, String> {
+/// How long a record is waited for.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+fn stores(endpoint: &str) -> ObjectStores {
     let keys = [
         ("s3.endpoint", endpoint),
         ("s3.region", "us-east-1"),
@@ -19,17 +24,18 @@ fn configuration(endpoint: &str) -> BTreeMap<String, String> {
         ("s3.secret-key", "test"),
         ("s3.retry-timeout-seconds", "1"),
     ];
-    keys.map(|(key, value)| (key.to_owned(), value.to_owned())).into()
+    let keys = keys.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    ObjectStores::new(BTreeMap::from(keys))
 }
 
 fn storage(server: &Server, prefix: &str) -> Arc<dyn Storage> {
     let uri = format!("s3://{}/{prefix}", server.bucket);
-    millstream_object_store::storage(&uri, &configuration(&server.endpoint)).expect("a URI")
+    stores(&server.endpoint).storage(&uri).expect("a URI")
 }
 
 fn records(server: &Server, endpoint: &str, prefix: &str) -> Arc<dyn ConditionalStore> {
     let uri = format!("s3://{}/{prefix}", server.bucket);
-    millstream_object_store::records(&uri, &configuration(endpoint)).expect("a URI")
+    stores(endpoint).records(&uri, PATIENCE).expect("a URI")
 }
 
 fn write(storage: &dyn Storage, path: &str, content: &[u8]) {
@@ -143,24 +149,67 @@ fn a_write_whose_answer_is_lost_is_unknown_and_reading_back_tells() {
     let proxy = Proxy::start(&server.endpoint);
     let store = records(&server, &proxy.endpoint, "lost");
     let Put::Written(first) = store.put_if("leader", b"a", None) else { panic!("all is well") };
-    proxy.swallow_answers(true);
+    proxy.set(Way::NoAnswers);
     let put = store.put_if("leader", b"b", Some(&first));
     assert!(matches!(put, Put::Unknown(_)), "{put:?}");
     let error = store.read("leader").expect_err("no answer comes through");
     assert!(!error.unknown && error.to_string().contains("leader"), "{error}");
-    proxy.swallow_answers(false);
+    proxy.set(Way::Open);
     let (_, found) = store.read("leader").expect("it answers").expect("it is there");
     assert_eq!(found, b"b", "it had been written");
 }
 
 #[test]
+fn an_answer_is_not_waited_for_longer_than_was_said() {
+    let Some(server) = Server::start() else { return };
+    let proxy = Proxy::start(&server.endpoint);
+    let uri = format!("s3://{}/slow", server.bucket);
+    let stores = stores(&proxy.endpoint);
+    let hasty = stores.records(&uri, DELAY / 5).expect("a URI");
+    let patient = stores.records(&uri, DELAY * 20).expect("a URI");
+    let Put::Written(first) = patient.put_if("leader", b"a", None) else { panic!("all is well") };
+    proxy.set(Way::Slow);
+    let begun = Instant::now();
+    let put = hasty.put_if("leader", b"b", Some(&first));
+    assert!(matches!(put, Put::Unknown(_)), "{put:?}");
+    assert!(begun.elapsed() < DELAY, "it waited for {:?}", begun.elapsed());
+    let (second, found) = patient.read("leader").expect("it answers").expect("it is there");
+    assert_eq!(found, b"b", "it had been written");
+    assert!(matches!(patient.put_if("leader", b"c", Some(&second)), Put::Written(_)));
+}
+
+#[test]
+fn a_way_that_is_closed_for_a_while_is_told_and_then_used_again() {
+    let Some(server) = Server::start() else { return };
+    let proxy = Proxy::start(&server.endpoint);
+    let uri = format!("s3://{}/closed", server.bucket);
+    let storage = stores(&proxy.endpoint).storage(&uri).expect("a URI");
+    write(storage.as_ref(), "a", b"x");
+    proxy.set(Way::Closed);
+    let error = storage.read("a", 0..1).expect_err("nobody answers");
+    assert!(error.to_string().contains("closed/a`"), "{error}");
+    proxy.set(Way::Open);
+    assert_eq!(storage.read("a", 0..1).expect("it answers"), b"x");
+}
+
+#[test]
+fn a_bucket_that_is_not_there_is_told_with_what_to_do() {
+    let Some(server) = Server::start() else { return };
+    let storage = stores(&server.endpoint).storage("s3://no-such-bucket/x").expect("a URI");
+    let mut output = storage.create("a").expect("it begins");
+    output.write_all(b"x").expect("it is gathered");
+    let error = output.finish().expect_err("there is no such bucket");
+    assert!(error.cause.contains("create the bucket"), "{error}");
+}
+
+#[test]
 fn a_store_that_cannot_be_reached_is_told_with_its_address() {
     let uri = "s3://state/jobs";
-    let storage = millstream_object_store::storage(uri, &configuration("http://127.0.0.1:9"))
-        .expect("nothing is asked yet");
+    let storage = stores("http://127.0.0.1:9").storage(uri).expect("nothing is asked yet");
     let error = storage.length("a").expect_err("nobody is there");
     assert_eq!(error.path, "s3://state/jobs/a");
     assert!(error.cause.contains("127.0.0.1:9"), "{error}");
+    assert!(error.cause.ends_with("can be reached from this machine"), "{error}");
     let mut output = storage.create("a").expect("it begins");
     output.write_all(b"x").expect("it is gathered");
     let error = output.finish().expect_err("nobody is there");
