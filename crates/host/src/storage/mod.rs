@@ -5,8 +5,10 @@
 //! - [`local`](fn@local): a local directory, or one that is mounted on every machine;
 //! - `output`: a file that is being written;
 //! - `directories`: directories that survive a power cut;
+//! - `advice`: what people can do about an error;
 //! - `path`: which paths there can be.
 
+mod advice;
 mod directories;
 mod local;
 mod open;
@@ -18,21 +20,21 @@ mod tests;
 pub use local::local;
 pub use open::open;
 
+use advice::Cause;
 use millstream_checkpoint::storage::StorageError;
-use std::fmt;
 use std::path::Path;
 
 /// The answer to something that had no effect.
-fn refused(attempt: &str, path: impl AsRef<Path>, cause: impl fmt::Display) -> StorageError {
+fn refused(attempt: &str, path: impl AsRef<Path>, cause: impl Into<Cause>) -> StorageError {
     StorageError {
         attempt: attempt.to_owned(),
         path: path.as_ref().display().to_string(),
-        cause: cause.to_string(),
+        cause: cause.into().0,
         unknown: false,
     }
 }
 
 /// The answer to something that may have had its effect.
-fn unknown(attempt: &str, path: impl AsRef<Path>, cause: impl fmt::Display) -> StorageError {
+fn unknown(attempt: &str, path: impl AsRef<Path>, cause: impl Into<Cause>) -> StorageError {
     StorageError { unknown: true, ..refused(attempt, path, cause) }
 }

@@ -165,7 +165,8 @@ fn what_stands_where_a_directory_should_is_named() {
     let storage = local(scratch.path()).expect("it is a directory");
     let error = storage.create("state/a").err().expect("a file is in the way");
     let expected = format!(
-        "could not make directory `{0}`: `{0}` is there and is no directory",
+        "could not make directory `{0}`: `{0}` is there and is no directory; move away what is in \
+         its place, or choose another directory",
         scratch.join("state").display()
     );
     assert_eq!(error.to_string(), expected);
@@ -188,10 +189,11 @@ fn a_directory_that_may_not_be_written_is_named() {
     }
     let error = file.err().expect("not permitted");
     assert!(error.to_string().contains("state/.b."), "{error}");
-    assert!(error.to_string().ends_with("Permission denied (os error 13)"), "{error}");
+    assert!(error.to_string().contains("Permission denied (os error 13); let the user"), "{error}");
     let error = tree.err().expect("not permitted");
     let expected = format!(
-        "could not make directory `{}`: Permission denied (os error 13)",
+        "could not make directory `{}`: Permission denied (os error 13); let the user of this \
+         process in, or choose another directory",
         state.join("c").display()
     );
     assert_eq!(error.to_string(), expected);
@@ -235,7 +237,8 @@ fn a_failed_sync_is_final_and_the_file_never_appears() {
     file.write_all(b"content").expect("it can be written");
     let error = file.finish().expect_err("the sync fails");
     let expected = format!(
-        "could not sync `{}`: Input/output error (os error 5)",
+        "could not sync `{}`: Input/output error (os error 5); the disk fails: the kernel's log \
+         says more",
         scratch.join("a").display()
     );
     assert_eq!(error.to_string(), expected);
@@ -249,7 +252,8 @@ fn a_file_with_a_failed_write_cannot_be_finished() {
     let mut file = failing(&scratch, 300_000, Ok(()));
     let error = file.write_all(&vec![1; 1 << 20]).expect_err("there is no room");
     let expected = format!(
-        "could not write `{}`: No space left on device (os error 28)",
+        "could not write `{}`: No space left on device (os error 28); make room there, or choose \
+         another directory",
         scratch.join("a").display()
     );
     assert_eq!(error.to_string(), expected);
@@ -317,6 +321,6 @@ fn fill(directory: &Path) {
     let mounted = Command::new("mount").args(["-o", "remount,ro"]).arg(directory).status();
     assert!(mounted.expect("it was there before").success());
     let error = storage.create("chk-1/more").err().expect("nothing can be written");
-    assert!(error.to_string().ends_with("Read-only file system (os error 30)"), "{error}");
+    assert!(error.to_string().contains("Read-only file system (os error 30); mount"), "{error}");
     assert_eq!(storage.read("small", 0..2), Ok(vec![1, 1]));
 }
