@@ -133,7 +133,7 @@ pub(crate) struct StopArguments {
 pub(crate) struct SavepointArguments {
     /// Remove this savepoint
     #[arg(short = 'd', long, value_name = "PATH", conflicts_with = "job")]
-    pub dispose: Option<PathBuf>,
+    pub dispose: Option<String>,
     /// The job's id, 32 hexadecimal digits
     #[arg(required_unless_present = "dispose")]
     pub job: Option<String>,
@@ -175,18 +175,28 @@ pub(crate) struct InfoArguments {
 pub(crate) enum StateAction {
     /// List its operators and their states: types, rows, bytes
     Ls {
-        /// The directory of a checkpoint or savepoint
-        path: PathBuf,
+        #[command(flatten)]
+        place: SnapshotPlace,
     },
     /// Show the rows of one state as JSON lines
     Show(StateShowArguments),
 }
 
+/// Where a checkpoint or savepoint is.
+#[derive(Debug, Args)]
+pub(crate) struct SnapshotPlace {
+    /// The directory of a checkpoint or savepoint: a path or `s3://...`
+    pub path: String,
+    /// Configuration, over the file's: how an object store is reached
+    #[arg(short = 'D', value_name = "KEY=VALUE", allow_hyphen_values = true)]
+    pub definitions: Vec<String>,
+}
+
 /// `millstream state show`.
 #[derive(Debug, Args)]
 pub(crate) struct StateShowArguments {
-    /// The directory of a checkpoint or savepoint
-    pub path: PathBuf,
+    #[command(flatten)]
+    pub place: SnapshotPlace,
     /// An operator's name or id
     #[arg(short = 'o', long)]
     pub operator: String,

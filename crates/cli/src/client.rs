@@ -6,10 +6,10 @@ use millstream::api::error::{Error, ErrorCode, Result};
 use millstream::core::config::Configuration;
 use millstream::core::config::catalog;
 use millstream::process::daemon::JobManagerAddresses;
-use millstream::process::ha::retrieval::find_leader;
+use millstream::process::ha::retrieval::{RECORDS_PATIENCE, find_leader};
 use millstream::process::ha::settings::HaSettings;
+use millstream::process::storage::Storages;
 use serde_json::Value;
-use std::path::PathBuf;
 use std::time::Duration;
 
 /// No verb waits longer for an answer.
@@ -122,17 +122,18 @@ pub(crate) struct SubmissionAddresses {
     /// Its term of leadership.
     pub session: Option<String>,
     /// Where to find out who leads after it.
-    pub high_availability: Option<PathBuf>,
+    pub high_availability: Option<String>,
 }
 
 /// REST of whoever leads.
-fn leader_address(settings: &HaSettings) -> Result<String> {
+fn leader_address(settings: &HaSettings, storages: &Storages) -> Result<String> {
     let problem = |summary: &str| {
         Error::new(ErrorCode::Unreachable, summary.to_owned())
-            .at(settings.directory.display().to_string())
+            .at(settings.directory.clone())
             .next("start a JobManager with `millstream jobmanager`, or name one with `-m`")
     };
-    match find_leader(&settings.directory) {
+    let records = storages.records(&settings.directory, RECORDS_PATIENCE);
+    match records.map_err(|error| error.to_string()).and_then(|it| find_leader(&*it)) {
         Ok(Some(leader)) => Ok(leader.rest),
         Ok(None) => Err(problem("no JobManager leads at the moment")),
         Err(why) => Err(problem("the leader cannot be found out").why(why)),
@@ -146,7 +147,7 @@ fn default_address(target: &Target) -> Result<String> {
         Error::new(ErrorCode::Configuration, error.to_string())
     };
     if let Some(settings) = HaSettings::read(&configuration).map_err(wrong)? {
-        return leader_address(&settings);
+        return leader_address(&settings, &Storages::new(&configuration));
     }
     if let Some(addresses) = JobManagerAddresses::read(&home) {
         return Ok(addresses.rest);

@@ -4,6 +4,7 @@
 
 use millstream::api::error::{Error, ErrorCode, Result};
 use millstream::core::config::Configuration;
+use millstream::process::storage::Storages;
 use millstream_host::configuration;
 use millstream_host::directories::Home;
 use std::path::Path;
@@ -32,6 +33,11 @@ pub(crate) fn load(home: &Home, definitions: &[String]) -> Result<Configuration>
         }
     }
     Ok(configuration)
+}
+
+/// The storages that file and definitions describe.
+pub(crate) fn storages(definitions: &[String]) -> Result<Storages> {
+    Ok(Storages::new(&load(&home()?, definitions)?))
 }
 
 /// The file; nothing if there is none.

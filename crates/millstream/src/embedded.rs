@@ -7,6 +7,7 @@ use crate::interrupt;
 use crate::process::config::set_state_directories;
 use crate::process::in_process::{InProcessChildren, Plans};
 use crate::process::job_manager::{JobManager, LeaderTerm, STANDALONE_TOKEN};
+use crate::process::storage::Storages;
 use crate::process::task_manager::start_task_executor;
 use crate::session::{ClusterClient, SubmittedJob};
 use millstream_api::error::{Error, ErrorCode, Result};
@@ -109,7 +110,7 @@ impl MiniCluster {
         let mut base = TaskExecutorConfig::new(here.clone(), address, String::new(), slots);
         let address = rpc.address(EndpointName::ResourceManager);
         base.resource_manager = Some(Leader { address, token: STANDALONE_TOKEN });
-        let children = InProcessChildren::new(here, plans.clone());
+        let children = InProcessChildren::new(here, plans.clone(), Storages::new(configuration));
         start_task_executor(&rpc, configuration, base, children, fatal).map_err(wrong)?;
         drop(guard);
         let rest = runtime.block_on(start_rest(configuration, &rpc)).map_err(wrong)?;

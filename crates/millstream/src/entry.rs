@@ -4,13 +4,17 @@ use crate::embedded::EmbeddedExecutor;
 use crate::job_process::JobProcessExecutor;
 use crate::launch::{self, Launch, launch, variable};
 use crate::planning::PlanningExecutor;
+use crate::process::ha::retrieval::RECORDS_PATIENCE;
+use crate::process::storage::Storages;
 use crate::session::ClusterClient;
 use crate::submission::SessionExecutor;
 use millstream_api::args::Args;
 use millstream_api::{PipelineExecutor, Result, StreamExecutionEnvironment};
+use millstream_checkpoint::pointer::ConditionalStore;
 use millstream_core::config::Configuration;
 use millstream_rpc::shell::RpcSystem;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// The short name of the environment.
 pub type Env = StreamExecutionEnvironment;
@@ -42,7 +46,8 @@ impl EnvFromArgs for Env {
             }
             Launch::Session { job_manager, token, high_availability, blob_server, detached } => {
                 let rpc = RpcSystem::local("client");
-                let client = ClusterClient::of_leader(rpc, job_manager, token, high_availability);
+                let records = high_availability.as_deref().and_then(records);
+                let client = ClusterClient::of_leader(rpc, job_manager, token, records);
                 Box::new(SessionExecutor::new(client, blob_server, detached)?)
             }
             Launch::Plan { file } => Box::new(PlanningExecutor { file }),
@@ -60,6 +65,18 @@ impl EnvFromArgs for Env {
         };
         Ok(Env::with_executor(args, configuration, BTreeMap::new(), executor))
     }
+}
+
+/// Where it is written down who leads; a program that cannot read it follows no change of leaders.
+fn records(directory: &str) -> Option<Arc<dyn ConditionalStore>> {
+    let storages = Storages::from_environment().map_err(|error| error.to_string());
+    let records = storages.and_then(|storages| {
+        storages.records(directory, RECORDS_PATIENCE).map_err(|error| error.to_string())
+    });
+    let told = |error| {
+        eprintln!("warning: a JobManager that takes over will not be found: {error}");
+    };
+    records.map_err(told).ok()
 }
 
 /// What the command line of the CLI set for the job.

@@ -4,6 +4,7 @@
 //! results; that one never returns: it serves tasks until it is dismissed. The main thread reads
 //! what the TaskManager says; tasks run on their slots' threads.
 
+use crate::process::storage::Storages;
 use millstream_api::error::{Error, ErrorCode, Result};
 use millstream_api::executor::{JobClient, JobHandle, JobResult, PipelineExecutor};
 use millstream_core::ids::{JobId, ResourceId};
@@ -34,6 +35,8 @@ pub struct JobProcessExecutor {
     link: UnixStream,
     information: JobInformation,
     here: ResourceId,
+    /// Where state is.
+    storages: Storages,
     /// How many times the program has called `execute`.
     executed: Cell<u32>,
 }
@@ -51,7 +54,8 @@ impl JobProcessExecutor {
         write_frame(&mut &link, &hello).map_err(|error| broken(error.to_string()))?;
         match read_frame(&mut &link).map_err(|error| broken(error.to_string()))? {
             ToJobProcess::Start { information, resource } => {
-                Ok(Self { link, information: *information, here: resource, executed: Cell::new(0) })
+                let (storages, executed) = (Storages::from_environment()?, Cell::new(0));
+                Ok(Self { link, information: *information, here: resource, storages, executed })
             }
             other => Err(broken(format!("it was told {other:?} first"))),
         }
@@ -97,7 +101,7 @@ impl JobProcessExecutor {
             registry,
             network.clone(),
             events.clone(),
-            Arc::new(millstream_host::storage::open),
+            self.storages.factory(),
         );
         let host = Arc::new(host);
         start_thread("data-intake", move || take_connections(&network));

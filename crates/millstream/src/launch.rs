@@ -12,8 +12,11 @@ pub const MODE: &str = "MILLSTREAM_MODE";
 pub const JOB_MANAGER: &str = "MILLSTREAM_JOBMANAGER";
 /// `session`: the JobManager's term of leadership; unset: there is no other.
 pub const SESSION_ID: &str = "MILLSTREAM_JOBMANAGER_SESSION";
-/// `session`: the directory of the cluster's high availability, in which its leader is found.
+/// `session`: the directory of the cluster's high availability, in which its leader is found: a path
+/// or `s3://…`.
 pub const HIGH_AVAILABILITY: &str = "MILLSTREAM_HIGH_AVAILABILITY";
+/// `session`, `job-process`: how object stores are reached, as JSON: keys `s3.*` with their values.
+pub const OBJECT_STORE: &str = "MILLSTREAM_OBJECT_STORE";
 /// `session`: `host:port` of the blob server.
 pub const BLOB_SERVER: &str = "MILLSTREAM_BLOB_SERVER";
 /// `session`: set if `execute` is not to wait for the job's end.
@@ -39,7 +42,7 @@ pub enum Launch {
         /// Its term.
         token: FencingToken,
         /// Where to find out who leads now.
-        high_availability: Option<PathBuf>,
+        high_availability: Option<String>,
         /// `host:port` of the blob server.
         blob_server: String,
         /// `execute` does not wait.
@@ -74,7 +77,7 @@ pub fn launch() -> Result<Launch> {
                         .next("start the program with `millstream run`")
                 })?,
             },
-            high_availability: variable(HIGH_AVAILABILITY).map(PathBuf::from),
+            high_availability: variable(HIGH_AVAILABILITY),
             blob_server: required(BLOB_SERVER)?,
             detached: variable(DETACHED).is_some(),
         }),

@@ -5,6 +5,7 @@ use crate::process::job_manager::STANDALONE_TOKEN;
 use millstream_api::error::{Error, ErrorCode, Result};
 use millstream_api::executor::{JobHandle, JobResult};
 use millstream_checkpoint::coordinator::SnapshotProgress;
+use millstream_checkpoint::pointer::ConditionalStore;
 use millstream_core::ids::{FencingToken, JobId, TriggerId};
 use millstream_core::job_graph::JobGraph;
 use millstream_core::status::JobStatus;
@@ -14,7 +15,6 @@ use millstream_rpc::protocol::job_master::{Drain, JobMasterAnswer};
 use millstream_rpc::protocol::{Address, Answer, AskError, EndpointName, Message, Refusal};
 use millstream_rpc::shell::RpcSystem;
 use millstream_rpc::shell::system::random_u128;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
@@ -44,7 +44,7 @@ pub struct ClusterClient {
     /// Who leads, as far as is known.
     leader: Arc<Mutex<(Address, FencingToken)>>,
     /// Where to find out who leads now; nothing: there is only one JobManager.
-    high_availability: Option<PathBuf>,
+    high_availability: Option<Arc<dyn ConditionalStore>>,
 }
 
 impl ClusterClient {
@@ -54,12 +54,12 @@ impl ClusterClient {
     }
 
     /// Speaks to the dispatcher that leads in this term in the process at `job_manager`
-    /// (`host:port`), and after it to whoever leads according to the directory of high availability.
+    /// (`host:port`), and after it to whoever leads according to the records of high availability.
     pub fn of_leader(
         rpc: RpcSystem,
         job_manager: String,
         token: FencingToken,
-        high_availability: Option<PathBuf>,
+        high_availability: Option<Arc<dyn ConditionalStore>>,
     ) -> Self {
         let dispatcher = Address { process: job_manager, endpoint: EndpointName::Dispatcher };
         let leader = Arc::new(Mutex::new((dispatcher, token)));
@@ -67,10 +67,14 @@ impl ClusterClient {
     }
 
     /// Who leads, as far as can be found out.
-    fn leader(&self) -> (Address, FencingToken) {
+    async fn leader(&self) -> (Address, FencingToken) {
+        let mut found = None;
+        if let Some(records) = self.high_availability.clone() {
+            let looked = tokio::task::spawn_blocking(move || find_leader(&*records)).await;
+            // Records that cannot be read here leave whoever was named at the begin.
+            found = looked.ok().and_then(|found| found.ok().flatten());
+        }
         let mut known = self.leader.lock().unwrap_or_else(PoisonError::into_inner);
-        // A directory that cannot be read here leaves whoever was named at the begin.
-        let found = self.high_availability.as_ref().and_then(|it| find_leader(it).ok().flatten());
         if let Some(found) = found {
             let endpoint = EndpointName::Dispatcher;
             *known = (Address { process: found.rpc, endpoint }, found.token);
@@ -83,7 +87,7 @@ impl ClusterClient {
         message: ToDispatcher,
         timeout: Duration,
     ) -> std::result::Result<Answer, AskError> {
-        let (dispatcher, token) = self.leader();
+        let (dispatcher, token) = self.leader().await;
         self.rpc.ask(&dispatcher, Some(token), Message::Dispatcher(message), timeout).await
     }
 

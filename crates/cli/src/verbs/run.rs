@@ -6,9 +6,11 @@
 use super::snapshots::absolute_or_uri;
 use crate::arguments::RunArguments;
 use crate::client::RestClient;
+use crate::configuration::storages;
 use millstream::api::error::{Error, ErrorCode, Result};
 use millstream::core::config::catalog;
 use millstream::launch;
+use millstream::process::storage::is_object_store_key;
 use millstream_host::artefact;
 use std::path::Path;
 use std::process::{Command, ExitCode};
@@ -24,6 +26,7 @@ pub(super) fn run(arguments: &RunArguments) -> Result<ExitCode> {
         .env(launch::BLOB_SERVER, cluster.blob_server)
         .env(launch::SESSION_ID, cluster.session.unwrap_or_default())
         .env(launch::HIGH_AVAILABILITY, cluster.high_availability.unwrap_or_default())
+        .envs(storages(&arguments.target.definitions)?.environment())
         .env(launch::DETACHED, if arguments.detached { "1" } else { "" })
         .env(launch::ENVIRONMENT, arguments.environment.join(","))
         .env(launch::DEFINITIONS, definitions(arguments)?.join("\n"))
@@ -42,9 +45,11 @@ pub(super) fn run(arguments: &RunArguments) -> Result<ExitCode> {
     Ok(ExitCode::from(status.code().unwrap_or(1) as u8))
 }
 
-/// What the job is configured with: `-D`, and what it goes on from.
+/// What the job is configured with: `-D`, and what it goes on from. How object stores are reached is
+/// for this command and the program; the cluster knows it by itself.
 fn definitions(arguments: &RunArguments) -> Result<Vec<String>> {
     let mut definitions = arguments.target.definitions.clone();
+    definitions.retain(|definition| !is_object_store_key(definition.trim_start()));
     let mut define = |key: &str, value: &str| definitions.push(format!("{key}={value}"));
     if let Some(path) = &arguments.from_savepoint {
         define(catalog::RECOVERY_PATH.key, &absolute_or_uri(path)?);

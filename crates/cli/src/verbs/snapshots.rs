@@ -4,7 +4,9 @@ use super::jobs::job_id;
 use super::state::snapshot::Snapshot;
 use crate::arguments::{CheckpointArguments, SavepointArguments, StopArguments};
 use crate::client::RestClient;
+use crate::configuration::storages;
 use millstream::api::error::{Error, ErrorCode, Result};
+use millstream_checkpoint::metadata::METADATA_FILE;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::ExitCode;
@@ -15,7 +17,7 @@ const POLL_EVERY: Duration = Duration::from_millis(50);
 
 pub(super) fn savepoint(arguments: &SavepointArguments) -> Result<ExitCode> {
     if let Some(path) = &arguments.dispose {
-        return dispose(path);
+        return dispose(path, &arguments.target.definitions);
     }
     let job = job_id(arguments.job.as_deref().unwrap_or_default())?;
     let client = RestClient::of(&arguments.target)?;
@@ -75,11 +77,12 @@ fn failure_of(operation: &Value) -> Option<Error> {
 }
 
 /// A savepoint is its directory: removes it, if it is one.
-fn dispose(path: &Path) -> Result<ExitCode> {
-    let snapshot = Snapshot::open(path)?;
+fn dispose(path: &str, definitions: &[String]) -> Result<ExitCode> {
+    let storages = storages(definitions)?;
+    let snapshot = Snapshot::open(path, storages.clone())?;
     let kind = snapshot.metadata.kind;
     if !kind.is_savepoint() {
-        let what = format!("{} is no savepoint but a {kind:?}", path.display());
+        let what = format!("{path} is no savepoint but a {kind:?}");
         return Err(
             Error::new(ErrorCode::Argument, what).why("the job that took it decides when it goes")
         );
@@ -87,17 +90,15 @@ fn dispose(path: &Path) -> Result<ExitCode> {
     let failed = |error: millstream_checkpoint::storage::StorageError| {
         Error::new(ErrorCode::Process, error.to_string())
     };
-    let directory = snapshot.file.parent().unwrap_or(path);
-    let (Some(parent), Some(name)) = (directory.parent(), directory.file_name()) else {
-        let what = format!("{} has no directory of its own", path.display());
+    let (parent, name) = storages.open_parent(&snapshot.directory).map_err(failed)?;
+    if name.is_empty() {
+        let what = format!("{path} has no directory of its own");
         return Err(Error::new(ErrorCode::Argument, what));
-    };
-    let storage = millstream_host::storage::open(&parent.display().to_string()).map_err(failed)?;
+    }
     // Without its metadata it is no savepoint any more: that goes first.
-    let name = name.to_string_lossy();
-    storage.delete(&format!("{name}/_metadata")).map_err(failed)?;
-    storage.delete(&name).map_err(failed)?;
-    println!("Savepoint {} disposed.", path.display());
+    parent.delete(&format!("{name}/{METADATA_FILE}")).map_err(failed)?;
+    parent.delete(name).map_err(failed)?;
+    println!("Savepoint {path} disposed.");
     Ok(ExitCode::SUCCESS)
 }
 

@@ -6,27 +6,27 @@
 mod rows;
 pub(super) mod snapshot;
 
-use crate::arguments::{StateAction, StateShowArguments};
+use crate::arguments::{SnapshotPlace, StateAction, StateShowArguments};
+use crate::configuration::storages;
 use millstream::api::error::{Error, ErrorCode, Result};
 use millstream_checkpoint::handle::{FilePart, ListMode, OperatorState};
-use millstream_checkpoint::metadata::VertexState;
+use millstream_checkpoint::metadata::{METADATA_FILE, VertexState};
 use millstream_core::ids::OperatorId;
 use snapshot::Snapshot;
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::process::ExitCode;
 
 pub(super) fn state(action: &StateAction) -> Result<ExitCode> {
     match action {
-        StateAction::Ls { path } => list(path),
+        StateAction::Ls { place } => list(place),
         StateAction::Show(arguments) => show(arguments),
     }
 }
 
-fn list(path: &Path) -> Result<ExitCode> {
-    let snapshot = Snapshot::open(path)?;
+fn list(place: &SnapshotPlace) -> Result<ExitCode> {
+    let snapshot = Snapshot::open(&place.path, storages(&place.definitions)?)?;
     let metadata = &snapshot.metadata;
-    println!("{}", snapshot.file.display());
+    println!("{}/{METADATA_FILE}", snapshot.directory);
     let taken = millstream::connectors::nexmark::timestamp::text(metadata.timestamp);
     println!("  {:?} {} of job {}, {taken}", metadata.kind, metadata.checkpoint, metadata.job);
     println!("  {} bytes of state", metadata.bytes());
@@ -112,7 +112,8 @@ fn add_states(state: &OperatorState, sums: &mut BTreeMap<String, Sum>) {
 }
 
 fn show(arguments: &StateShowArguments) -> Result<ExitCode> {
-    let snapshot = Snapshot::open(&arguments.path)?;
+    let place = &arguments.place;
+    let snapshot = Snapshot::open(&place.path, storages(&place.definitions)?)?;
     let (vertex, operator) = find_operator(&snapshot, &arguments.operator)?;
     let shown = rows::show(&snapshot, vertex, operator, &arguments.state, arguments.limit)?;
     if !shown {

@@ -3,11 +3,15 @@
 
 use crate::harness::{Cluster, PATIENCE, kill, text};
 use crate::ledger::Ledger;
+use millstream::process::storage::Storages;
+use millstream_checkpoint::pointer::ConditionalStore;
+use millstream_checkpoint::storage::Storage;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::fs::File;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The lease: a leader that is silent for longer is taken over from.
@@ -17,10 +21,14 @@ const LEASE: Duration = Duration::from_secs(3);
 pub(crate) struct HaCluster {
     pub(crate) cluster: Cluster,
     definitions: Vec<String>,
+    /// Where the record is.
+    records: Arc<dyn ConditionalStore>,
+    /// What is beside it.
+    files: Arc<dyn Storage>,
 }
 
 impl HaCluster {
-    /// One JobManager, and workers with two slots each.
+    /// One JobManager, and workers with two slots each; the record is in a directory.
     fn start(task_managers: u32, definitions: &[&str]) -> Self {
         Self::with_slots(2, task_managers, definitions)
     }
@@ -33,16 +41,34 @@ impl HaCluster {
             std::thread::current().id()
         ));
         let _ = std::fs::remove_dir_all(&directory);
+        let directory = directory.display().to_string();
+        let lease = format!("high-availability.filesystem.lease-duration={} ms", LEASE.as_millis());
+        let definitions: Vec<&str> = definitions.iter().copied().chain([lease.as_str()]).collect();
+        let storages = Storages::default();
+        Self::start_in("filesystem", &directory, &storages, (slots, task_managers), &definitions)
+    }
+
+    /// The record is below this path or URI, which we reach through these storages ourselves; workers
+    /// have so many slots each, and there are so many of them.
+    pub(crate) fn start_in(
+        kind: &str,
+        directory: &str,
+        storages: &Storages,
+        (slots, task_managers): (u32, u32),
+        definitions: &[&str],
+    ) -> Self {
         let mut all = vec![
-            "high-availability.type=filesystem".to_owned(),
-            format!("high-availability.storageDir={}", directory.display()),
-            format!("high-availability.filesystem.lease-duration={} ms", LEASE.as_millis()),
+            format!("high-availability.type={kind}"),
+            format!("high-availability.storageDir={directory}"),
             "rest.port=0".to_owned(),
         ];
         all.extend(definitions.iter().map(|definition| (*definition).to_owned()));
+        let directory = format!("{directory}/default");
+        let records = storages.records(&directory, PATIENCE).expect("a path or URI");
+        let files = storages.open(&directory).expect("a path or URI");
         let borrowed: Vec<&str> = all.iter().map(String::as_str).collect();
         let cluster = Cluster::with_slots(slots, task_managers, &borrowed);
-        Self { cluster, definitions: all }
+        Self { cluster, definitions: all, records, files }
     }
 
     /// Starts a JobManager of this name in the background.
@@ -74,7 +100,7 @@ impl HaCluster {
     }
 
     /// Waits for a JobManager that starts to contend, as its log says.
-    fn wait_for_word(&self, name: &str, word: &str) {
+    pub(crate) fn wait_for_word(&self, name: &str, word: &str) {
         self.cluster.wait_for(&format!("`{word}` of {name}"), || {
             let log = std::fs::read_to_string(self.cluster.path(&format!("log/{name}.log")));
             log.is_ok_and(|log| log.contains(word)).then_some(())
@@ -82,7 +108,7 @@ impl HaCluster {
     }
 
     /// Whoever leads answers; nothing: nobody does at the moment.
-    fn look(&self, path: &str) -> Option<Value> {
+    pub(crate) fn look(&self, path: &str) -> Option<Value> {
         let addresses = std::fs::read(self.cluster.path("run/jobmanager.json")).ok()?;
         let addresses: Value = serde_json::from_slice(&addresses).ok()?;
         let agent: ureq::Agent = ureq::Agent::config_builder()
@@ -101,7 +127,7 @@ impl HaCluster {
         })
     }
 
-    fn wait_for_tasks(&self, job: &str, subtasks: u64) {
+    pub(crate) fn wait_for_tasks(&self, job: &str, subtasks: u64) {
         self.cluster.wait_for(&format!("the tasks of job {job} to run"), || {
             let details = self.look(&format!("/jobs/{job}"))?;
             let vertices = details["vertices"].as_array()?;
@@ -111,7 +137,7 @@ impl HaCluster {
     }
 
     /// Waits until the present leader has seen so many checkpoints complete.
-    fn wait_for_checkpoints(&self, job: &str, at_least: u64) {
+    pub(crate) fn wait_for_checkpoints(&self, job: &str, at_least: u64) {
         self.cluster.wait_for(&format!("{at_least} checkpoints of job {job}"), || {
             let checkpoints = self.look(&format!("/jobs/{job}/checkpoints"))?;
             (checkpoints["counts"]["completed"].as_u64()? >= at_least).then_some(())
@@ -120,34 +146,24 @@ impl HaCluster {
 
     /// The newest version of the record.
     pub(crate) fn record(&self) -> Value {
-        let directory = self.directory();
-        let newest = || {
-            let entries = std::fs::read_dir(&directory).expect("it is there").flatten();
-            let number = |name: &str| name.strip_prefix("leader.")?.parse::<u64>().ok();
-            let numbers = entries.filter_map(|entry| number(entry.file_name().to_str()?));
-            std::fs::read_to_string(directory.join(format!("leader.{}", numbers.max()?))).ok()
-        };
-        let text = self.cluster.wait_for("the record", newest);
+        let newest = || self.records.read("leader").ok().flatten();
+        let (_, bytes) = self.cluster.wait_for("the record", newest);
+        let text = String::from_utf8(bytes).expect("UTF-8");
         let (_, body) = text.split_once('\n').expect("a first line");
         serde_json::from_str(body).expect("JSON")
     }
 
-    fn epoch(&self) -> u64 {
+    pub(crate) fn epoch(&self) -> u64 {
         self.record()["epoch"].as_u64().expect("a number")
     }
 
     /// Waits until somebody leads and serves in a term after this one.
-    fn wait_for_term_after(&self, epoch: u64) {
+    pub(crate) fn wait_for_term_after(&self, epoch: u64) {
         self.cluster.wait_for("another leader", || {
             let record = self.record();
             let serves = !record["leader"]["published"].is_null();
             (record["epoch"].as_u64()? > epoch && serves).then_some(())
         });
-    }
-
-    fn directory(&self) -> PathBuf {
-        let root = self.definitions[1].split_once('=').expect("key=value").1;
-        PathBuf::from(root).join("default")
     }
 
     fn signal(&self, name: &str, signal: Signal) {
@@ -156,8 +172,8 @@ impl HaCluster {
     }
 
     /// Files of jobs that are kept beside the record.
-    fn job_files(&self) -> usize {
-        std::fs::read_dir(self.directory().join("jobs")).map_or(0, |entries| entries.count())
+    pub(crate) fn job_files(&self) -> usize {
+        self.files.list("jobs").expect("it answers").len()
     }
 }
 
@@ -167,8 +183,7 @@ impl Drop for HaCluster {
         if !std::thread::panicking() {
             assert!(output.status.success(), "{}", text(&output));
         }
-        let directory = self.directory();
-        let _ = std::fs::remove_dir_all(directory.parent().expect("the storage directory"));
+        let _ = self.files.delete("");
     }
 }
 
@@ -324,6 +339,7 @@ fn what_cannot_be_meant_is_told_before_anything_starts() {
     for (definition, word) in [
         ("high-availability.type=etcd", "filesystem"),
         ("high-availability.type=filesystem", "high-availability.storageDir"),
+        ("high-availability.type=object-store", "s3://BUCKET/PREFIX"),
     ] {
         let output = Command::new(env!("CARGO_BIN_EXE_millstream"))
             .args(["jobmanager", "-D", definition, "-D", "rest.port=0"])

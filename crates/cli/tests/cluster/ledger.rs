@@ -45,7 +45,7 @@ impl<'a> Ledger<'a> {
     }
 
     /// Waits until a job has completed so many checkpoints.
-    fn wait_for_checkpoints(&self, job: &str, at_least: u64) {
+    pub(crate) fn wait_for_checkpoints(&self, job: &str, at_least: u64) {
         self.cluster.wait_for(&format!("{at_least} checkpoints of job {job}"), || {
             let checkpoints = self.cluster.json(&format!("/jobs/{job}/checkpoints"));
             (checkpoints["counts"]["completed"].as_u64()? >= at_least).then_some(())
@@ -75,7 +75,7 @@ fn shown(path: &Path) -> &str {
 }
 
 /// The path that a command told.
-fn told_path(output: &str) -> String {
+pub(crate) fn told_path(output: &str) -> String {
     let after = output.split("Path: ").nth(1).and_then(|rest| rest.lines().next());
     after.unwrap_or_else(|| panic!("no path in: {output}")).trim().to_owned()
 }

@@ -3,6 +3,7 @@
 //! - `harness`: a cluster of its own for each test, in a directory of its own;
 //! - `ha`: JobManagers that die, and the jobs that do not;
 //! - `ledger`: what must be counted once, whatever happens;
+//! - `s3`: the same with all that is kept in an object store;
 //! - `storm`: all of that together, on a `disk` that fails;
 //! - `runs`: what works; `faults`: what must end well although something went wrong.
 
@@ -12,4 +13,5 @@ mod ha;
 mod harness;
 mod ledger;
 mod runs;
+mod s3;
 mod storm;

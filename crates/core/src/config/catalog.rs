@@ -132,16 +132,30 @@ options! {
     CANCELLATION_TIMEOUT: u64 = "task.cancellation.timeout", "3 min", value::millis;
     /// How often a sink tries again to commit what a checkpoint holds before its task fails.
     SINK_COMMITTER_RETRIES: u32 = "sink.committer.retries", "10", value::number;
-    /// Whether another JobManager can take over: `NONE`, or `filesystem`.
+    /// Where the object store is that `s3://` means; empty: Amazon's, in the region. One that begins with `http://` is reached without TLS.
+    S3_ENDPOINT: String = "s3.endpoint", "", value::text;
+    /// The region of the buckets.
+    S3_REGION: String = "s3.region" or "s3.endpoint.region", "us-east-1", value::text;
+    /// Who we are to the object store; empty: what `AWS_ACCESS_KEY_ID` or the machine's role says.
+    S3_ACCESS_KEY: String = "s3.access-key" or "s3.access.key", "", value::text;
+    /// The secret that belongs to `s3.access-key`.
+    S3_SECRET_KEY: String = "s3.secret-key" or "s3.secret.key", "", value::text;
+    /// The token of a session, where credentials are lent.
+    S3_SESSION_TOKEN: String = "s3.session-token" or "s3.session.token", "", value::text;
+    /// Whether buckets are named in the path of a request and not in its host.
+    S3_PATH_STYLE: bool = "s3.path-style-access" or "s3.path.style.access", "true", value::boolean;
+    /// For how many seconds a request that fails is repeated.
+    S3_RETRIES: u32 = "s3.retry-timeout-seconds", "60", value::number;
+    /// Whether another JobManager can take over: `NONE`, `filesystem`, or `object-store`.
     HA_TYPE: String = "high-availability.type" or "high-availability", "NONE", value::text;
-    /// The directory, the same for all processes, that holds what outlives a JobManager: on one machine any, on several a shared one.
+    /// The directory, the same for all processes, that holds what outlives a JobManager: on one machine any, on several a shared one; with `object-store` `s3://...`.
     HA_DIRECTORY: String = "high-availability.storageDir", "", value::text;
     /// Tells clusters in one directory apart.
     HA_CLUSTER: String = "high-availability.cluster-id", "/default", value::text;
     /// The JobManager's port for messages under high availability; 0: any free one.
     HA_PORT: u16 = "high-availability.jobmanager.port", "0", value::port;
     /// So long a JobManager must have been silent before another one takes over, unless its process is known to be gone.
-    HA_LEASE: u64 = "high-availability.filesystem.lease-duration" or "high-availability.kubernetes.leader-election.lease-duration", "15 s", value::millis;
+    HA_LEASE: u64 = "high-availability.filesystem.lease-duration" or "high-availability.object-store.lease-duration" or "high-availability.kubernetes.leader-election.lease-duration", "15 s", value::millis;
     /// Told by a JobManager to its clients: its term of leadership. Nothing to set.
     LEADER_SESSION_ID: String = "internal.jobmanager.leader-session-id", "", value::text;
     /// Listen beyond loopback without TLS and authentication. Only for networks that nobody else can reach.

@@ -111,7 +111,8 @@ impl Configuration {
 
 /// Whether a key's value must not be shown.
 pub fn is_secret(key: &str) -> bool {
-    const PARTS: [&str; 6] = ["password", "secret", "token", "apikey", "api-key", "auth"];
+    const PARTS: [&str; 8] =
+        ["password", "secret", "token", "apikey", "api-key", "auth", "access-key", "access.key"];
     let key = key.to_ascii_lowercase();
     PARTS.iter().any(|part| key.contains(part))
 }

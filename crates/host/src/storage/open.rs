@@ -25,8 +25,9 @@ fn local_path(uri: &str) -> Result<&str, StorageError> {
         Some(("file", path)) if path.starts_with('/') => Ok(path),
         Some(("file", _)) => invalid("the path is not absolute: write `file:///absolute/path`"),
         Some(("s3" | "s3a" | "s3p", rest)) if rest.starts_with("//") => invalid(
-            "this build keeps state in directories only, not in S3: name a directory that is \
-             mounted at the same path on all machines",
+            "this program was built without the feature `object-store` of the crate `millstream`: \
+             turn it on in its Cargo.toml, or name a directory that is mounted at the same path on \
+             all machines",
         ),
         Some((scheme, rest)) if rest.starts_with("//") && is_scheme(scheme) => {
             invalid("the scheme is not known: name a directory or `file:///absolute/path`")
@@ -60,7 +61,7 @@ mod tests {
             ("", "the path is empty"),
             ("file://state", "a third `/` is missing"),
             ("file:state", "the path is not absolute"),
-            ("s3://bucket/state", "not in S3"),
+            ("s3://bucket/state", "the feature `object-store`"),
             ("hdfs://name/state", "the scheme is not known"),
         ] {
             let error = open(uri).err().expect("refused");

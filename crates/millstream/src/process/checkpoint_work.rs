@@ -7,7 +7,6 @@
 use millstream_checkpoint::coordinator::Copies;
 use millstream_checkpoint::metadata::codec::{HEADER_BYTES, PAYLOAD_BYTES_MAX};
 use millstream_checkpoint::storage::{Storage, StorageError};
-use millstream_host::storage::open;
 use millstream_jobmanager::job_master::op::METADATA_FILE;
 use millstream_jobmanager::job_master::{JobMaster, JobMasterDone, JobMasterOp};
 use millstream_rpc::machine::OpId;
@@ -18,6 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::ha::handle::{HaError, HaHandle};
 use super::job_manager::FatalSink;
+use super::storage::Storages;
 use millstream_core::ids::JobId;
 
 /// So many works may wait: a storage that hangs must not fill the memory.
@@ -37,6 +37,7 @@ pub(super) struct CheckpointWork {
 struct Recorder {
     job: JobId,
     ha: Option<HaHandle>,
+    storages: Storages,
 }
 
 #[derive(Default)]
@@ -47,8 +48,14 @@ struct Queue {
 }
 
 impl CheckpointWork {
-    pub(super) fn new(job: JobId, ha: Option<HaHandle>, fatal: FatalSink) -> Self {
-        Self { queue: Arc::default(), recorder: Arc::new(Recorder { job, ha }), fatal }
+    pub(super) fn new(
+        job: JobId,
+        ha: Option<HaHandle>,
+        storages: Storages,
+        fatal: FatalSink,
+    ) -> Self {
+        let recorder = Arc::new(Recorder { job, ha, storages });
+        Self { queue: Arc::default(), recorder, fatal }
     }
 }
 
@@ -113,7 +120,7 @@ impl Recorder {
         if let Some(ha) = self.ha.as_ref().filter(|ha| ha.is_over()) {
             return unrecorded(HaError::Deposed(format!("term {} is over", ha.epoch())));
         }
-        let done = done(what);
+        let done = done(&self.storages, what);
         match (&self.ha, recorded, &done) {
             (Some(ha), Some((id, directory)), JobMasterDone::Done) => {
                 match ha.checkpoint_completed(self.job, id, &directory) {
@@ -134,14 +141,14 @@ fn unrecorded(error: HaError) -> JobMasterDone {
     }
 }
 
-fn done(what: JobMasterOp) -> JobMasterDone {
+fn done(storages: &Storages, what: JobMasterOp) -> JobMasterDone {
     let result = match what {
         JobMasterOp::WriteMetadata { directory, copies, bytes, .. } => {
-            write(&directory, copies.as_ref(), &bytes).map(|()| JobMasterDone::Done)
+            write(storages, &directory, copies.as_ref(), &bytes).map(|()| JobMasterDone::Done)
         }
-        JobMasterOp::ReadMetadata { directory } => read(&directory),
+        JobMasterOp::ReadMetadata { directory } => read(storages, &directory),
         JobMasterOp::Delete { paths, .. } => {
-            paths.iter().try_for_each(|path| delete(path)).map(|()| JobMasterDone::Done)
+            paths.iter().try_for_each(|path| storages.delete(path)).map(|()| JobMasterDone::Done)
         }
     };
     result.unwrap_or_else(|error| {
@@ -153,10 +160,15 @@ fn done(what: JobMasterOp) -> JobMasterDone {
     })
 }
 
-fn write(directory: &str, copies: Option<&Copies>, bytes: &[u8]) -> Result<(), StorageError> {
-    let target = open(directory)?;
+fn write(
+    storages: &Storages,
+    directory: &str,
+    copies: Option<&Copies>,
+    bytes: &[u8],
+) -> Result<(), StorageError> {
+    let target = storages.open(directory)?;
     if let Some(copies) = copies {
-        let source = open(&copies.from)?;
+        let source = storages.open(&copies.from)?;
         for path in &copies.paths {
             // Nothing refers to a copy before the metadata does: a doubtful one is a failed one.
             copy(&*source, &*target, path)
@@ -210,8 +222,8 @@ fn missing(storage: &dyn Storage, path: &str) -> StorageError {
     }
 }
 
-fn read(directory: &str) -> Result<JobMasterDone, StorageError> {
-    let storage = open(directory)?;
+fn read(storages: &Storages, directory: &str) -> Result<JobMasterDone, StorageError> {
+    let storage = storages.open(directory)?;
     let Some(length) = storage.length(METADATA_FILE)? else { return Ok(JobMasterDone::Missing) };
     if length > PAYLOAD_BYTES_MAX + HEADER_BYTES as u64 {
         let reason = format!("{length} bytes are too many for the metadata of a checkpoint");
@@ -219,15 +231,6 @@ fn read(directory: &str) -> Result<JobMasterDone, StorageError> {
     }
     let bytes = storage.read(METADATA_FILE, 0..length)?;
     Ok(JobMasterDone::Read { bytes })
-}
-
-/// A file, or a directory with all that is in it.
-pub(super) fn delete(path: &str) -> Result<(), StorageError> {
-    match path.rsplit_once('/') {
-        Some((directory, name)) if !directory.is_empty() => open(directory)?.delete(name),
-        Some((_, name)) => open("/")?.delete(name),
-        None => open(".")?.delete(path),
-    }
 }
 
 #[cfg(test)]
@@ -238,6 +241,9 @@ mod tests {
     fn metadata_is_written_with_its_copies_read_and_deleted() {
         let root = std::env::temp_dir().join(format!("millstream-work-{}", std::process::id()));
         let at = |name: &str| format!("{}/{name}", root.display());
+        let storages = Storages::default();
+        let open = |directory: &str| storages.open(directory);
+        let done = |what| done(&storages, what);
         let job = open(&at("job")).expect("a directory");
         put(&*job, "chk-1/f", |out| out.write_all(&[7; 9])).expect("is written");
         let copies = Copies { from: at("job"), paths: vec!["chk-1/f".to_owned()] };

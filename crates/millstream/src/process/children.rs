@@ -5,6 +5,7 @@
 //! more thread looks how much memory they have.
 
 use super::data_port::DataTargets;
+use super::storage::Storages;
 use super::task_manager::Children;
 use crate::launch;
 use millstream_core::ids::JobId;
@@ -63,6 +64,7 @@ struct Shared {
     blobs: BlobCache,
     targets: DataTargets,
     places: Places,
+    storages: Storages,
     running: Mutex<BTreeMap<JobId, RunningChild>>,
 }
 
@@ -80,15 +82,17 @@ struct RunningChild {
 }
 
 impl ChildProcesses {
-    /// Children whose programs come from `blobs` and whose data connections go through `targets`.
+    /// Children whose programs come from `blobs`, whose data connections go through `targets` and whose
+    /// state is in these storages.
     pub fn new(
         supervisor: Supervisor,
         blobs: BlobCache,
         targets: DataTargets,
         places: Places,
+        storages: Storages,
     ) -> std::io::Result<Self> {
         let running = Mutex::default();
-        let shared = Arc::new(Shared { supervisor, blobs, targets, places, running });
+        let shared = Arc::new(Shared { supervisor, blobs, targets, places, storages, running });
         let watched = Arc::downgrade(&shared);
         std::thread::Builder::new().name("child-memory".to_owned()).spawn(move || {
             while let Some(shared) = watched.upgrade() {
@@ -203,6 +207,7 @@ impl Shared {
             passing(format!("cannot fetch program {}: {}", program.file_name, chain(&error)))
         })?;
         let mut environment = vec![(launch::MODE.into(), "job-process".into())];
+        environment.extend(self.storages.environment());
         for (name, value) in &program.environment {
             environment.push((name.into(), value.into()));
         }

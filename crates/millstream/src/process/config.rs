@@ -10,7 +10,6 @@ use millstream_jobmanager::job_master::JobMasterConfig;
 use millstream_jobmanager::resource_manager::ResourceManagerConfig;
 use millstream_rpc::heartbeat::HeartbeatConfig;
 use millstream_taskmanager::config::TaskExecutorConfig;
-use std::path::PathBuf;
 
 /// `heartbeat.*`.
 pub fn heartbeat(configuration: &Configuration) -> Result<HeartbeatConfig, ConfigError> {
@@ -50,14 +49,16 @@ pub fn set_state_directories(
     home: &Home,
     ha: Option<&HaSettings>,
 ) {
-    let mut default = |option: &ConfigOption<String>, directory: PathBuf| {
+    let mut default = |option: &ConfigOption<String>, directory: String| {
         if !configuration.contains(option) {
-            configuration.set(option.key, directory.display().to_string());
+            configuration.set(option.key, directory);
         }
     };
     let (checkpoints, savepoints) = match ha {
-        None => (home.checkpoints(), home.savepoints()),
-        Some(ha) => (ha.directory.join("checkpoints"), ha.directory.join("savepoints")),
+        None => (home.checkpoints().display().to_string(), home.savepoints().display().to_string()),
+        Some(ha) => {
+            (format!("{}/checkpoints", ha.directory), format!("{}/savepoints", ha.directory))
+        }
     };
     default(&catalog::CHECKPOINT_DIR, checkpoints);
     default(&catalog::SAVEPOINT_DIR, savepoints);

@@ -7,15 +7,18 @@ use super::artefacts::ProgramStore;
 use super::children::{ChildProcesses, Places, chain};
 use super::config::{ConfigError, set_state_directories};
 use super::data_port::{DataTargets, start_data_port};
-use super::ha::election_work::{ElectionWork, process_name};
+use super::ha::RECORD;
+use super::ha::election_work::{ElectionWork, Troubles, process_name};
 use super::ha::handle::Waiting;
 use super::ha::job_files::JobFiles;
 use super::ha::leader::{LeaderParts, carry_out_orders};
 use super::ha::retrieval::{LeadersBlobs, follow_leader};
 use super::ha::settings::HaSettings;
 use super::job_manager::{FatalSink, JobManager, LeaderTerm, STANDALONE_TOKEN};
+use super::storage::Storages;
 use super::task_manager::start_task_executor;
 use millstream_api::error::{Error, ErrorCode, Result};
+use millstream_checkpoint::pointer::ConditionalStore;
 use millstream_checkpoint::storage::StorageError;
 use millstream_core::config::{ConfigOption, Configuration, catalog};
 use millstream_core::ids::{FencingToken, ResourceId};
@@ -26,7 +29,6 @@ use millstream_host::child::Supervisor;
 use millstream_host::directories::{Home, WorkingDirectory, check_temporary_directories};
 use millstream_host::memory;
 use millstream_host::pid_file::PidFile;
-use millstream_host::pointer::DirectoryStore;
 use millstream_host::signals::SignalWatch;
 use millstream_jobmanager::ha::{HaConfig, LeaderElection};
 use millstream_rest::{RestConfig, RestServer};
@@ -233,14 +235,15 @@ async fn contend(
     mut ended: mpsc::UnboundedReceiver<String>,
 ) -> Result<()> {
     let Ground { rpc, working, store, blobs, fatal } = ground;
-    let directory = &settings.directory;
-    let unusable = |error: StorageError| {
+    let storages = Storages::new(&configuration);
+    let place = settings.clone();
+    let opened = tokio::task::spawn_blocking(move || open_records(&storages, &place)).await;
+    let opened = opened.map_err(|error| process_error("open the records", &error))?;
+    let (records, files) = opened.map_err(|error| {
         Error::new(ErrorCode::Process, "the directory of high availability cannot be used")
             .why(error.to_string())
             .next("check `high-availability.storageDir`; all processes must be able to write there")
-    };
-    let records = Arc::new(DirectoryStore::create(directory).map_err(unusable)?);
-    let files = JobFiles::new(directory).map_err(unusable)?;
+    })?;
     let waiting = Waiting::default();
     let (orders, ordered) = mpsc::unbounded_channel();
     let config = HaConfig {
@@ -250,6 +253,7 @@ async fn contend(
     };
     let work = ElectionWork {
         store: records,
+        troubles: Troubles::default(),
         waiting: waiting.clone(),
         orders,
         rpc: rpc.clone(),
@@ -287,6 +291,16 @@ async fn contend(
         true => Err(Error::new(ErrorCode::Process, "the JobManager cannot go on").why(reason)),
         false => Ok(()),
     }
+}
+
+/// The records, which can be read at least, and the files beside them. May block.
+fn open_records(
+    storages: &Storages,
+    settings: &HaSettings,
+) -> std::result::Result<(Arc<dyn ConditionalStore>, JobFiles), StorageError> {
+    let records = storages.create_records(&settings.directory, settings.patience())?;
+    records.read(RECORD)?;
+    Ok((records, JobFiles::new(storages.open(&settings.directory)?)))
 }
 
 /// Ends jobs, then the dispatcher; not for longer than people wait.
@@ -366,7 +380,8 @@ async fn serve_task_manager(
         logs: home.log(),
         own_log: own_log.exists().then_some(own_log),
     };
-    let children = ChildProcesses::new(supervisor, blobs, targets, places)
+    let storages = Storages::new(&configuration);
+    let children = ChildProcesses::new(supervisor, blobs, targets, places, storages.clone())
         .map_err(|error| process_error("start threads", &error))?;
 
     let resource = resource_id(&configuration, &data)?;
@@ -385,7 +400,9 @@ async fn serve_task_manager(
     let task_executor = start_task_executor(&rpc, &configuration, base, children, fatal)
         .map_err(|error| config_error(&error))?;
     if let Some(settings) = settings {
-        follow(&rpc, &settings, source, task_executor.clone());
+        let records = storages.records(&settings.directory, settings.patience());
+        let records = records.map_err(|error| process_error("find out who leads", &error))?;
+        follow(&rpc, records, source, task_executor.clone());
     }
     println!("TaskManager {resource}: messages {}, data {data}", rpc.process());
 
@@ -406,11 +423,11 @@ async fn serve_task_manager(
 /// Whoever leads is told to the task executor, and is where programs come from.
 fn follow(
     rpc: &RpcSystem,
-    settings: &HaSettings,
+    records: Arc<dyn ConditionalStore>,
     source: LeadersBlobs,
     task_executor: EndpointHandle<TaskExecutor>,
 ) {
-    follow_leader(rpc, &settings.directory, move |found| {
+    follow_leader(rpc, records, move |found| {
         match resolve(&found.blob) {
             Ok(address) => source.set(address),
             Err(error) => eprintln!("TaskManager: the leader's blob server: {error}"),

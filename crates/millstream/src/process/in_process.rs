@@ -3,6 +3,7 @@
 //! A task that cannot be cancelled cannot be killed here; the job then fails and says that a thread
 //! is left behind.
 
+use super::storage::Storages;
 use super::task_manager::Children;
 use millstream_core::ids::{JobId, ResourceId};
 use millstream_operator::plan::Plan;
@@ -48,6 +49,7 @@ impl Plans {
 pub struct InProcessChildren {
     here: ResourceId,
     plans: Plans,
+    storages: Storages,
     hosts: BTreeMap<JobId, (u64, Arc<TaskHost>)>,
 }
 
@@ -55,9 +57,9 @@ pub struct InProcessChildren {
 const METRICS_EVERY: Duration = Duration::from_secs(1);
 
 impl InProcessChildren {
-    /// Runs tasks of these plans on the worker `here`.
-    pub fn new(here: ResourceId, plans: Plans) -> Self {
-        Self { here, plans, hosts: BTreeMap::new() }
+    /// Runs tasks of these plans on the worker `here`, with their state in these storages.
+    pub fn new(here: ResourceId, plans: Plans, storages: Storages) -> Self {
+        Self { here, plans, storages, hosts: BTreeMap::new() }
     }
 
     fn start(
@@ -79,7 +81,7 @@ impl InProcessChildren {
             registry,
             Network::default(),
             Arc::new(move |message| events(ChildEvent::Message(message))),
-            Arc::new(millstream_host::storage::open),
+            self.storages.factory(),
         );
         let host = Arc::new(host);
         report_metrics(Arc::downgrade(&host), teller);

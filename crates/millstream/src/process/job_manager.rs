@@ -1,9 +1,10 @@
 //! The JobManager: dispatcher, resource manager and one job master per job, in one process.
 
-use super::checkpoint_work::{CheckpointWork, delete};
+use super::checkpoint_work::CheckpointWork;
 use super::config::{self, ConfigError};
 use super::ha::handle::{HaError, HaHandle};
 use super::ha::job_files::JobFiles;
+use super::storage::Storages;
 use millstream_checkpoint::storage::StorageError;
 use millstream_core::config::Configuration;
 use millstream_core::ids::{FencingToken, JobId, ResourceId};
@@ -80,6 +81,7 @@ impl JobManager {
         let work = DispatcherWork {
             rpc: rpc.clone(),
             configuration: configuration.clone(),
+            storages: Storages::new(configuration),
             resource,
             store,
             ha,
@@ -145,6 +147,8 @@ where
 struct DispatcherWork {
     rpc: RpcSystem,
     configuration: Configuration,
+    /// Where checkpoints are.
+    storages: Storages,
     /// This process.
     resource: ResourceId,
     /// The programs of jobs.
@@ -169,9 +173,10 @@ impl Performer<Dispatcher> for DispatcherWork {
             }
             DispatcherOp::CleanUpJob { job, .. } => {
                 let (store, endpoint) = (self.store.clone(), endpoint.clone());
-                let ha = self.ha.clone();
+                let (ha, storages) = (self.ha.clone(), self.storages.clone());
                 tokio::task::spawn_blocking(move || {
-                    let cleaned = ha.map_or(Ok(()), |(ha, files)| clean_up(&ha, &files, job));
+                    let clean = |(ha, files)| clean_up(&ha, &files, &storages, job);
+                    let cleaned = ha.map_or(Ok(()), clean);
                     let released = cleaned.and_then(|()| {
                         let released = store.map_or(Ok(0), |store| store.release_job(job));
                         released.map(drop).map_err(|error| HaError::Failed(error.to_string()))
@@ -237,9 +242,9 @@ impl DispatcherWork {
         let left = ha.as_ref().and_then(|ha| ha.recovery_of(job));
         let graph = graph.clone();
         let machine = JobMaster::recovered(config, surroundings, job, graph, submitted, left);
-        let fatal = self.fatal.clone();
+        let (storages, fatal) = (self.storages.clone(), self.fatal.clone());
         let handle = spawn_endpoint(&self.rpc, EndpointName::JobMaster(job), machine, move |_| {
-            Box::new(CheckpointWork::new(job, ha, fatal))
+            Box::new(CheckpointWork::new(job, ha, storages, fatal))
         });
         self.masters.insert(job, handle);
         Ok(())
@@ -269,10 +274,15 @@ fn persist(
 }
 
 /// What is left of the job's checkpoints, then the record, then the files that it referred to.
-fn clean_up(ha: &HaHandle, files: &JobFiles, job: JobId) -> Result<(), HaError> {
+fn clean_up(
+    ha: &HaHandle,
+    files: &JobFiles,
+    storages: &Storages,
+    job: JobId,
+) -> Result<(), HaError> {
     let failed = |error: StorageError| HaError::Failed(error.to_string());
     for path in ha.remains_of(job) {
-        delete(&path).map_err(failed)?;
+        storages.delete(&path).map_err(failed)?;
     }
     let directory = ha.directory_of(job);
     ha.remove_job(job)?;

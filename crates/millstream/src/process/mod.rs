@@ -7,6 +7,7 @@
 //! - [`in_process`]: job processes that are none: task hosts of this very process;
 //! - [`children`], [`data_port`]: job processes that are children, and how data reaches them;
 //! - [`artefacts`]: programs that were uploaded over REST;
+//! - [`storage`]: the storage that a directory's name means, with [`storage_reader`];
 //! - [`ha`]: a JobManager that another one can take over from;
 //! - [`daemon`]: the processes of a standing cluster.
 
@@ -19,4 +20,6 @@ pub mod data_port;
 pub mod ha;
 pub mod in_process;
 pub mod job_manager;
+pub mod storage;
+mod storage_reader;
 pub mod task_manager;

@@ -4,12 +4,14 @@
 use super::RECORD;
 use super::handle::Waiting;
 use crate::process::job_manager::FatalSink;
-use millstream_checkpoint::pointer::ConditionalStore;
+use millstream_checkpoint::pointer::{ConditionalStore, Put};
+use millstream_checkpoint::storage::StorageError;
 use millstream_core::ids::ResourceId;
 use millstream_jobmanager::ha::{Grant, HaDone, HaOp, LeaderElection, Presence};
 use millstream_rpc::machine::OpId;
 use millstream_rpc::shell::{EndpointHandle, Performer, Probe, RpcSystem};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -36,6 +38,8 @@ pub enum Order {
 pub struct ElectionWork {
     /// Where the record is.
     pub store: Arc<dyn ConditionalStore>,
+    /// What is wrong with that.
+    pub troubles: Troubles,
     /// Who waits for which change.
     pub waiting: Waiting,
     /// Who makes and stops the parts of a leader.
@@ -46,20 +50,46 @@ pub struct ElectionWork {
     pub fatal: FatalSink,
 }
 
+/// Tells people why the record cannot be read or written: once, until it can be again. The election
+/// itself tries again, and gives up when its lease is over.
+#[derive(Clone, Default)]
+pub struct Troubles(Arc<AtomicBool>);
+
+impl Troubles {
+    fn note(&self, error: Option<&StorageError>) {
+        let were_told = self.0.swap(error.is_some(), Ordering::Relaxed);
+        match error {
+            Some(error) if !were_told => {
+                eprintln!("JobManager: high availability: {error}; it is tried again");
+            }
+            None if were_told => {
+                eprintln!("JobManager: high availability: the record can be used again");
+            }
+            _ => (),
+        }
+    }
+}
+
 impl Performer<LeaderElection> for ElectionWork {
     fn perform(&mut self, op: OpId, what: HaOp, endpoint: &EndpointHandle<LeaderElection>) {
         let endpoint = endpoint.clone();
         match what {
             HaOp::Read => {
-                let store = self.store.clone();
+                let (store, troubles) = (self.store.clone(), self.troubles.clone());
                 tokio::task::spawn_blocking(move || {
-                    endpoint.done(op, HaDone::Read(store.read(RECORD)));
+                    let read = store.read(RECORD);
+                    troubles.note(read.as_ref().err());
+                    endpoint.done(op, HaDone::Read(read));
                 });
             }
             HaOp::Put { bytes, expected } => {
-                let store = self.store.clone();
+                let (store, troubles) = (self.store.clone(), self.troubles.clone());
                 tokio::task::spawn_blocking(move || {
                     let put = store.put_if(RECORD, &bytes, expected.as_ref());
+                    troubles.note(match &put {
+                        Put::Failed(error) | Put::Unknown(error) => Some(error),
+                        Put::Written(_) | Put::Conflict => None,
+                    });
                     endpoint.done(op, HaDone::Put(put));
                 });
             }

@@ -3,15 +3,15 @@
 //! They are written before the record refers to them. The term in the name keeps what a deposed
 //! leader still writes apart from what its successor does, and tells what may be swept up.
 
+use crate::process::children::chain;
+use crate::process::storage_reader::StorageReader;
 use millstream_checkpoint::storage::{Storage, StorageError};
 use millstream_core::ids::JobId;
 use millstream_core::job_graph::JobGraph;
 use millstream_host::blob::BlobStore;
-use millstream_host::storage::local;
 use millstream_jobmanager::ha::HaRecord;
 use std::collections::BTreeSet;
 use std::io::Write;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 const JOBS: &str = "jobs";
@@ -25,13 +25,12 @@ const PLAN_BYTES_MAX: u64 = 64 << 20;
 #[derive(Clone)]
 pub struct JobFiles {
     storage: Arc<dyn Storage>,
-    directory: PathBuf,
 }
 
 impl JobFiles {
-    /// The files beside the record in this directory.
-    pub fn new(directory: &Path) -> Result<Self, StorageError> {
-        Ok(Self { storage: local(directory)?, directory: directory.to_owned() })
+    /// The files beside the record, which is in this storage.
+    pub fn new(storage: Arc<dyn Storage>) -> Self {
+        Self { storage }
     }
 
     /// Where the files of a job go that is submitted in this term.
@@ -75,19 +74,21 @@ impl JobFiles {
     ) -> Result<JobGraph, String> {
         let graph = self.read_plan(&format!("{directory}/{PLAN}"))?;
         if let (Some(program), Some(blobs)) = (&graph.program, blobs) {
-            let path = self.directory.join(directory).join(PROGRAM);
-            let found = blobs.put_file(job, &path).map_err(|error| error.to_string())?;
-            if found != program.artefact {
-                let wanted = program.artefact;
-                return Err(format!("`{}` is {found} and not {wanted}", path.display()));
+            let path = format!("{directory}/{PROGRAM}");
+            let mut file = StorageReader::open(&*self.storage, &path).map_err(text)?;
+            let (bytes, wanted) = (file.length(), program.artefact);
+            let stored = blobs.put(job, &mut file, Some(bytes), None);
+            let found =
+                stored.map_err(|error| format!("`{}`: {}", self.shown(&path), chain(&error)))?;
+            if found != wanted {
+                return Err(format!("`{}` is {found} and not {wanted}", self.shown(&path)));
             }
         }
         Ok(graph)
     }
 
     fn read_plan(&self, path: &str) -> Result<JobGraph, String> {
-        let text = |error: StorageError| error.to_string();
-        let shown = || self.directory.join(path).display().to_string();
+        let shown = || self.shown(path);
         let length = self.storage.length(path).map_err(text)?;
         let length = length.ok_or_else(|| format!("`{}` does not exist", shown()))?;
         if length > PLAN_BYTES_MAX {
@@ -95,6 +96,11 @@ impl JobFiles {
         }
         let bytes = self.storage.read(path, 0..length).map_err(text)?;
         serde_json::from_slice(&bytes).map_err(|error| format!("`{}`: {error}", shown()))
+    }
+
+    /// A path as people know it.
+    fn shown(&self, path: &str) -> String {
+        format!("{}/{path}", self.storage.root())
     }
 
     /// Deletes the files of a job.
@@ -119,10 +125,15 @@ impl JobFiles {
     }
 }
 
+fn text(error: StorageError) -> String {
+    error.to_string()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use millstream_core::job_graph::{PlanSignature, RuntimeMode};
+    use millstream_host::storage::open;
     use millstream_jobmanager::ha::JobRecord;
     use std::collections::BTreeMap;
 
@@ -141,7 +152,7 @@ mod tests {
     #[test]
     fn plans_are_read_again_and_what_nobody_refers_to_is_swept() {
         let root = std::env::temp_dir().join(format!("millstream-jobfiles-{}", std::process::id()));
-        let files = JobFiles::new(&root).expect("a directory");
+        let files = JobFiles::new(open(&root.display().to_string()).expect("a directory"));
         let (a, b) = (JobId(1), JobId(2));
         let kept = JobFiles::directory(a, 3);
         let (old, new) = (JobFiles::directory(b, 3), JobFiles::directory(b, 4));

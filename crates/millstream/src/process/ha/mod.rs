@@ -1,5 +1,5 @@
-//! High availability, the half that acts: the record and the files beside it in a directory that all
-//! processes share. Who decides is `jobmanager::ha`.
+//! High availability, the half that acts: the record and the files beside it in a directory or bucket
+//! that all processes share. Who decides is `jobmanager::ha`.
 //!
 //! In reading order:
 //! - [`settings`]: what the configuration says;

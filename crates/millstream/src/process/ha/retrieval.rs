@@ -6,7 +6,6 @@ use millstream_checkpoint::pointer::ConditionalStore;
 use millstream_core::ids::{ContentHash, FencingToken};
 use millstream_host::blob::cache::Fetch;
 use millstream_host::blob::{BlobClient, BlobError};
-use millstream_host::pointer::DirectoryStore;
 use millstream_jobmanager::ha::HaRecord;
 use millstream_rpc::protocol::EndpointName;
 use millstream_rpc::shell::RpcSystem;
@@ -24,6 +23,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often, after the connection to the leader was lost, until there is another leader.
 const LOOK_EVERY_WHEN_LOST: Duration = Duration::from_millis(100);
 
+/// How long those who have no lease to lose wait for an answer of an object store.
+pub const RECORDS_PATIENCE: Duration = Duration::from_secs(5);
+
 /// A leader that serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublishedLeader {
@@ -37,15 +39,14 @@ pub struct PublishedLeader {
     pub blob: String,
 }
 
-/// Looks the leader up in the directory of a cluster; an error in words. Nothing: nobody serves at
-/// the moment.
-pub fn find_leader(directory: &Path) -> Result<Option<PublishedLeader>, String> {
-    let store = DirectoryStore::at(directory);
+/// Looks the leader up in the records of a cluster; an error in words. Nothing: nobody serves at the
+/// moment. May block.
+pub fn find_leader(store: &dyn ConditionalStore) -> Result<Option<PublishedLeader>, String> {
     let Some((version, bytes)) = store.read(RECORD).map_err(|error| error.to_string())? else {
         return Ok(None);
     };
     let record = HaRecord::decode(&bytes)
-        .map_err(|error| format!("`{}`, version {version}: {error}", directory.display()))?;
+        .map_err(|error| format!("`{}`, version {version}: {error}", store.root()))?;
     let token = record.token();
     let leader = record.leader.and_then(|leader| Some((leader.rpc, leader.published?)));
     Ok(leader.map(|(rpc, published)| PublishedLeader {
@@ -60,19 +61,18 @@ pub fn find_leader(directory: &Path) -> Result<Option<PublishedLeader>, String> 
 /// lost connections as an endpoint of `rpc`.
 pub fn follow_leader(
     rpc: &RpcSystem,
-    directory: &Path,
+    records: Arc<dyn ConditionalStore>,
     tell: impl Fn(PublishedLeader) + Send + 'static,
 ) {
     let ear = Arc::new(Ear::default());
     rpc.register(EndpointName::LeaderElection, ear.clone());
-    let directory = directory.to_owned();
     tokio::spawn(async move {
         let mut current: Option<PublishedLeader> = None;
         let mut lost = true;
         loop {
-            let place = directory.clone();
-            let found = tokio::task::spawn_blocking(move || find_leader(&place)).await;
-            // A directory that cannot be read now may be later; whoever leads goes on meanwhile.
+            let records = records.clone();
+            let found = tokio::task::spawn_blocking(move || find_leader(&*records)).await;
+            // Records that cannot be read now may be later; whoever leads goes on meanwhile.
             if let Ok(Ok(Some(leader))) = found
                 && current.as_ref() != Some(&leader)
             {
