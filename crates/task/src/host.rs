@@ -8,6 +8,7 @@ use crate::storages::{Roots, StorageFactory, Storages};
 use crate::stream_task::{Chain, Head, Outputs, RestoredTask, StreamTask};
 use millstream_checkpoint::handle::TaskRestore;
 use millstream_checkpoint::state_file::open_tables;
+use millstream_checkpoint::storage::StorageError;
 use millstream_core::OperatorError;
 use millstream_core::ids::{AllocationId, ExecutionAttemptId, ResourceId};
 use millstream_core::job_graph::OperatorInfo;
@@ -243,10 +244,22 @@ impl Shared {
         if descriptor.checkpointing.is_some() {
             task = task.with_checkpoints();
         }
+        if let Some(setup) = &descriptor.checkpointing {
+            self.check_storage(&setup.directory)?;
+        }
         if let Some(restore) = &descriptor.restore {
             task.restore(self.open(index, restore, &descriptor)?)?;
         }
         Ok(task)
+    }
+
+    /// Checkpoints that nobody could write are told before the first record, not with the first of them.
+    fn check_storage(&self, directory: &str) -> Result<(), TaskError> {
+        let unusable = |cause: StorageError| {
+            let message = format!("its checkpoints cannot be written: {cause}");
+            TaskError::Operator { label: None, error: OperatorError::new(message) }
+        };
+        self.storages.at(directory).map(drop).map_err(unusable)
     }
 
     /// Opens the state that the task begins with: lists are read, tables when they are wanted.

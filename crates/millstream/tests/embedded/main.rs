@@ -1,4 +1,7 @@
 //! Jobs that run embedded: what their users are told.
 
+mod damage;
 mod failures;
 mod interrupts;
+mod scratch;
+mod storage_faults;

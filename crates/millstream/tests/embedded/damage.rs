@@ -1,0 +1,128 @@
+//! A checkpoint whose files are not what was written: a job that is to go on from it fails, names the
+//! file and the place, and begins with nothing else.
+
+use crate::scratch::Scratch;
+use millstream::api::args::Args;
+use millstream::prelude::*;
+use millstream::{sink, source};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// No test waits longer for anything.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Sums numbers by a thousand keys.
+fn summing(definitions: &[String]) -> (Env, sink::Collector<(u64, u64)>) {
+    let arguments = definitions.iter().flat_map(|it| ["-D".to_owned(), it.clone()]);
+    let env = Env::with_arguments(Args::parse(arguments).expect("well formed")).expect("embedded");
+    env.set_parallelism(2);
+    let sums = sink::collect();
+    env.source("numbers", source::generator(None, |n| n).rate(100_000))
+        .map(|n| (n % 1000, n))
+        .key_by(|pair| pair.0)
+        .reduce(|a, b| (a.0, a.1.wrapping_add(b.1)))
+        .name("sum")
+        .sink("sums", sums.clone());
+    (env, sums)
+}
+
+/// A checkpoint that was kept when its job was cancelled.
+fn checkpoint(directory: &Path) -> PathBuf {
+    let definitions = [
+        format!("execution.checkpointing.dir={}", directory.display()),
+        "execution.checkpointing.interval=100ms".to_owned(),
+        "execution.checkpointing.data-inline-threshold=0".to_owned(),
+        "execution.checkpointing.externalized-checkpoint-retention=RETAIN_ON_CANCELLATION"
+            .to_owned(),
+    ];
+    let (env, _) = summing(&definitions);
+    let client = env.execute_async("summing").expect("it starts");
+    let job = directory.join(client.job_id().to_string());
+    let complete = || {
+        let checkpoints = std::fs::read_dir(&job).into_iter().flatten().flatten();
+        let mut metadata = checkpoints.map(|entry| entry.path().join("_metadata"));
+        metadata.any(|path| path.exists())
+    };
+    let deadline = Instant::now() + PATIENCE;
+    while !complete() {
+        assert!(Instant::now() < deadline, "no checkpoint is completed");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    client.cancel().expect("it runs");
+    let _ = client.wait();
+    let checkpoints = std::fs::read_dir(&job).expect("it is kept").flatten();
+    let mut checkpoints = checkpoints.map(|entry| entry.path());
+    checkpoints.find(|path| path.join("_metadata").exists()).expect("it is kept")
+}
+
+/// All files that a job has kept.
+fn files(checkpoint: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut open = vec![checkpoint.parent().expect("the job's").to_owned()];
+    while let Some(next) = open.pop() {
+        for path in std::fs::read_dir(next).expect("it is there").flatten().map(|it| it.path()) {
+            if path.is_dir() { open.push(path) } else { found.push(path) }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// Why a job does not go on from the checkpoint.
+fn refusal(checkpoint: &Path, scratch: &Scratch) -> String {
+    let definitions = [
+        format!("execution.state-recovery.path={}", checkpoint.display()),
+        format!("execution.checkpointing.dir={}", scratch.join("other").display()),
+    ];
+    let (env, sums) = summing(&definitions);
+    let failure = env.execute("summing").expect_err("the checkpoint is damaged").to_string();
+    assert!(sums.take().is_empty(), "it has begun with something else");
+    failure
+}
+
+/// Numbers that look random and are the same each time.
+fn next(state: &mut u64) -> u64 {
+    *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    *state >> 33
+}
+
+#[test]
+fn a_flipped_bit_anywhere_in_a_checkpoint_is_told_with_file_and_place_and_nothing_runs() {
+    let scratch = Scratch::new();
+    let checkpoint = checkpoint(&scratch.join("checkpoints"));
+    let mut random = 7;
+    for file in files(&checkpoint) {
+        let whole = std::fs::read(&file).expect("it is there");
+        for _ in 0..8 {
+            let at = next(&mut random) as usize % whole.len();
+            let mut damaged = whole.clone();
+            damaged[at] ^= 1 << (next(&mut random) % 8);
+            std::fs::write(&file, damaged).expect("it is ours");
+            let failure = refusal(&checkpoint, &scratch);
+            let name = file.display().to_string();
+            assert!(failure.contains(&name), "bit {at}: `{name}` is not in {failure}");
+            let place = ["is damaged at byte", "MILLCHKP", "MILLSTATE", "newer", "version"];
+            assert!(place.iter().any(|word| failure.contains(word)), "bit {at}: {failure}");
+        }
+        std::fs::write(&file, whole).expect("it is ours");
+    }
+}
+
+#[test]
+fn a_truncated_or_missing_file_of_a_checkpoint_is_told_by_name_and_nothing_runs() {
+    let scratch = Scratch::new();
+    let checkpoint = checkpoint(&scratch.join("checkpoints"));
+    for file in files(&checkpoint) {
+        let whole = std::fs::read(&file).expect("it is there");
+        let name = file.display().to_string();
+        for length in [0, 1, whole.len() / 2, whole.len() - 1] {
+            std::fs::write(&file, &whole[..length]).expect("it is ours");
+            let failure = refusal(&checkpoint, &scratch);
+            assert!(failure.contains(&name), "{length} bytes: `{name}` is not in {failure}");
+        }
+        std::fs::remove_file(&file).expect("it is ours");
+        let failure = refusal(&checkpoint, &scratch);
+        assert!(failure.contains(&name), "`{name}` is not in {failure}");
+        std::fs::write(&file, whole).expect("it is ours");
+    }
+}
