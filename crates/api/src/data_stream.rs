@@ -2,7 +2,9 @@
 
 use crate::environment::StreamExecutionEnvironment;
 use crate::keyed_stream::KeyedStream;
-use crate::stream_graph::{Chaining, NodeBody, NodeId, Ship, StreamEdge, StreamNode, forward};
+use crate::stream_graph::{
+    Chaining, NodeBody, NodeId, Ship, SideTag, StreamEdge, StreamNode, forward,
+};
 use millstream_core::error::Location;
 use millstream_core::job_graph::ShipStrategy;
 use millstream_core::{Key, OperatorError, Record};
@@ -13,6 +15,7 @@ use millstream_operator::map::{Filter, FilterMap, Map, TryMap};
 use millstream_operator::operator::Operator;
 use millstream_operator::partitioner::CustomRouter;
 use millstream_operator::plan::{Factory, RouterContext};
+use millstream_operator::side_output::OutputTag;
 use millstream_operator::sink::Sink;
 use millstream_operator::sink_operator::SinkOperator;
 use millstream_shuffle::partition::{
@@ -34,6 +37,7 @@ pub struct DataStream<T> {
 /// A node whose records are meant, and how they are to travel.
 struct Upstream {
     node: NodeId,
+    side: Option<SideTag>,
     ship: Option<MakeShip>,
 }
 
@@ -43,15 +47,20 @@ type MakeShip = std::rc::Rc<dyn Fn() -> Ship>;
 impl<T> Clone for DataStream<T> {
     /// A second use of the same records: each consumer gets all of them.
     fn clone(&self) -> Self {
-        let upstream = self.upstream.iter();
-        let upstream = upstream.map(|u| Upstream { node: u.node, ship: u.ship.clone() }).collect();
+        let copy =
+            |u: &Upstream| Upstream { node: u.node, side: u.side.clone(), ship: u.ship.clone() };
+        let upstream = self.upstream.iter().map(copy).collect();
         Self { env: self.env.clone(), upstream, _record: PhantomData }
     }
 }
 
 impl<T: Record> DataStream<T> {
     pub(crate) fn of_node(env: StreamExecutionEnvironment, node: NodeId) -> Self {
-        Self { env, upstream: vec![Upstream { node, ship: None }], _record: PhantomData }
+        Self {
+            env,
+            upstream: vec![Upstream { node, side: None, ship: None }],
+            _record: PhantomData,
+        }
     }
 
     /// Applies a function to each record.
@@ -129,6 +138,51 @@ impl<T: Record> DataStream<T> {
         key: impl for<'a> Fn(&'a T) -> &'a K + Clone + Send + 'static,
     ) -> KeyedStream<K, T> {
         KeyedStream::new(self.clone(), Box::new(ByRef(key)))
+    }
+
+    /// What the function that gives this stream gave out under a tag, with `ctx.output(&tag, record)`.
+    ///
+    /// ```
+    /// use millstream_operator::process::{FunctionResult, KeyedProcessFunction, ProcessContext};
+    /// use millstream_operator::side_output::OutputTag;
+    /// # use millstream_api::DataStream;
+    ///
+    /// #[derive(Clone)]
+    /// struct Split {
+    ///     odd: OutputTag<u64>,
+    /// }
+    ///
+    /// impl KeyedProcessFunction<u64, u64> for Split {
+    ///     type State = ();
+    ///     type Out = u64;
+    ///
+    ///     fn process(
+    ///         &mut self,
+    ///         n: u64,
+    ///         ctx: &mut ProcessContext<'_, u64, (), u64>,
+    ///     ) -> FunctionResult {
+    ///         if n % 2 == 0 { ctx.emit(n) } else { ctx.output(&self.odd, n) }
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// fn both(numbers: DataStream<u64>) -> (DataStream<u64>, DataStream<u64>) {
+    ///     let odd = OutputTag::new("odd");
+    ///     let even = numbers.key_by(|n| n % 10).process(Split { odd: odd.clone() }).name("split");
+    ///     (even.clone(), even.side_output(&odd))
+    /// }
+    /// ```
+    pub fn side_output<S: Record>(&self, tag: &OutputTag<S>) -> DataStream<S> {
+        let [Upstream { node, side: None, .. }] = &self.upstream[..] else {
+            panic!("only an operator has side outputs: ask the stream that it gives for `{tag:?}`")
+        };
+        let upstream = Upstream { node: *node, side: Some(SideTag::of(tag)), ship: None };
+        DataStream { env: self.env.clone(), upstream: vec![upstream], _record: PhantomData }
+    }
+
+    /// The operator that was declared last can have side outputs.
+    pub(crate) fn with_side_outputs(self) -> Self {
+        self.change(|node| node.gives_sides = true)
     }
 
     /// The records of several streams. Order is kept per stream only.
@@ -290,6 +344,7 @@ impl<T: Record> DataStream<T> {
     ) -> NodeId {
         let inputs = self.upstream.iter().map(|upstream| StreamEdge {
             from: upstream.node,
+            side: upstream.side.clone(),
             ship: upstream.ship.as_ref().map(|make| make()),
         });
         self.env.add(StreamNode {
@@ -297,6 +352,7 @@ impl<T: Record> DataStream<T> {
             name: name.to_owned(),
             named,
             stateful,
+            gives_sides: false,
             uid: None,
             declared_at: Location::caller(),
             parallelism: None,
@@ -311,8 +367,11 @@ impl<T: Record> DataStream<T> {
     }
 
     fn change(self, change: impl FnOnce(&mut StreamNode)) -> Self {
-        let [upstream] = &self.upstream[..] else {
-            panic!("a union is no operator: name or configure the operator that reads it")
+        let [upstream @ Upstream { side: None, .. }] = &self.upstream[..] else {
+            panic!(
+                "a union or a side output is no operator: \
+                 name or configure the operator that gives or reads it"
+            )
         };
         self.env.change(upstream.node, change);
         self

@@ -43,6 +43,8 @@ pub enum ErrorCode {
     Source,
     /// E0106: the program's plan is not the submitted one.
     PlanMismatch,
+    /// E0107: a side output that cannot be.
+    SideOutput,
     /// E0201: an argument that is missing, unknown or malformed.
     Argument,
     /// E0202: a configuration value that cannot be read.
@@ -68,6 +70,7 @@ impl fmt::Display for ErrorCode {
             Self::EmptyPlan => "E0104",
             Self::Source => "E0105",
             Self::PlanMismatch => "E0106",
+            Self::SideOutput => "E0107",
             Self::Argument => "E0201",
             Self::Configuration => "E0202",
             Self::JobFailed => "E0301",

@@ -135,9 +135,10 @@ impl<K: Key, T: Record> KeyedStream<K, T> {
     #[track_caller]
     pub fn process<F: KeyedProcessFunction<K, T>>(&self, function: F) -> DataStream<F::Out> {
         let selector = self.selector.boxed();
-        self.stream.try_operator("process", true, move |context| {
+        let stream = self.stream.try_operator("process", true, move |context| {
             KeyedProcess::new(selector.boxed(), function.clone(), context)
-        })
+        });
+        stream.with_side_outputs()
     }
 
     /// Combines records of one key before they cross the exchange, as far as memory of a fixed size

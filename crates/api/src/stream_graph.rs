@@ -6,8 +6,10 @@ use millstream_core::{OperatorError, job_graph::SourceSplit};
 use millstream_operator::context::{RoutingFunction, TaskContext};
 use millstream_operator::operator::Operator;
 use millstream_operator::plan::{Factory, RouterContext};
+use millstream_operator::side_output::OutputTag;
 use millstream_operator::source::AnySource;
 use millstream_shuffle::partition::{BatchPrototype, ForwardRouter, Router};
+use std::sync::Arc;
 
 /// The index of a node in [`StreamGraph::nodes`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,6 +32,8 @@ pub struct StreamNode {
     pub named: bool,
     /// Whether it keeps state between records.
     pub stateful: bool,
+    /// Whether it can have side outputs.
+    pub gives_sides: bool,
     /// The user's own identity for it.
     pub uid: Option<String>,
     /// The line of the user's program.
@@ -103,8 +107,35 @@ pub enum Chaining {
 pub struct StreamEdge {
     /// The producer.
     pub from: NodeId,
+    /// Which of its side outputs; nothing: its own.
+    pub side: Option<SideTag>,
     /// How they find their subtask; nothing: straight on where parallelism allows, else in turn.
     pub ship: Option<Ship>,
+}
+
+/// A tag, untyped.
+#[derive(Clone)]
+pub struct SideTag {
+    /// Its name.
+    pub name: Arc<str>,
+    /// The type of its records, for comparing and for people.
+    pub type_name: &'static str,
+    /// The shape of its records: part of the plan's signature.
+    pub schema: String,
+    /// Empty batches of its records.
+    pub output_type: BatchPrototype,
+}
+
+impl SideTag {
+    /// A typed tag's.
+    pub fn of<T: millstream_core::Record>(tag: &OutputTag<T>) -> Self {
+        Self {
+            name: tag.name().into(),
+            type_name: std::any::type_name::<T>(),
+            schema: T::schema().to_string(),
+            output_type: BatchPrototype::of::<T>(),
+        }
+    }
 }
 
 /// How records find their subtask.

@@ -6,7 +6,9 @@
 
 use crate::error::{Error, ErrorCode, Result};
 use crate::settings::{RuntimeExecutionMode, Settings};
-use crate::stream_graph::{Chaining, NodeBody, Ship, StreamEdge, StreamGraph, StreamNode, forward};
+use crate::stream_graph::{
+    Chaining, NodeBody, NodeId, Ship, SideTag, StreamEdge, StreamGraph, StreamNode, forward,
+};
 use millstream_core::hash::xxh3_128;
 use millstream_core::ids::{DataSetId, JobVertexId, OperatorId};
 use millstream_core::job_graph::{
@@ -16,7 +18,7 @@ use millstream_core::job_graph::{
 use millstream_core::key_group::{MAX_PARALLELISM_LIMIT, MaxParallelism};
 use millstream_operator::context::{OperatorLabel, RoutingLabel};
 use millstream_operator::plan::{
-    ChainedOperator, Head, Plan, PlannedOutput, RouterContext, VertexPlan,
+    ChainedOperator, Head, OutputOf, Plan, PlannedOutput, RouterContext, SideOutput, VertexPlan,
 };
 use millstream_shuffle::partition::RoundRobinRouter;
 use std::collections::BTreeMap;
@@ -44,6 +46,7 @@ pub fn plan(name: &str, graph: StreamGraph, settings: &Settings) -> Result<Plan>
     }
     let mode = runtime_mode(&nodes, settings)?;
     let ids = operator_ids(&nodes)?;
+    check_side_outputs(&nodes)?;
     let mut settled: Vec<Settled> = Vec::new();
     for (node, id) in nodes.iter().zip(&ids) {
         let (parallelism, max_parallelism) = parallelism(node, settings)?;
@@ -123,6 +126,37 @@ fn operator_ids(nodes: &[StreamNode]) -> Result<Vec<OperatorId>> {
         ids.push(id);
     }
     Ok(ids)
+}
+
+/// Side outputs are read of operators that can have them, and as one type each.
+fn check_side_outputs(nodes: &[StreamNode]) -> Result<()> {
+    let mut types: BTreeMap<(usize, &str), &SideTag> = BTreeMap::new();
+    for node in nodes {
+        let sides = node.inputs.iter().filter_map(|edge| Some((edge.from.0, edge.side.as_ref()?)));
+        for (from, side) in sides {
+            let producer = &nodes[from];
+            let wrong = |summary: String| {
+                let error = Error::new(ErrorCode::SideOutput, summary);
+                error.at_operator(&producer.name, &producer.declared_at)
+            };
+            if !producer.gives_sides {
+                let summary = format!(
+                    "side output `{}` is read, but only functions that get a context give any",
+                    side.name
+                );
+                return Err(wrong(summary).next("use `process`"));
+            }
+            let first = *types.entry((from, &side.name)).or_insert(side);
+            if first.type_name != side.type_name {
+                let summary = format!(
+                    "side output `{}` is read as {} and as {}",
+                    side.name, first.type_name, side.type_name
+                );
+                return Err(wrong(summary).next("use one tag, or two names"));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Made of the kind and the inputs; equal ones are told apart by a number.
@@ -216,6 +250,9 @@ fn signature(nodes: &[StreamNode], ids: &[OperatorId]) -> PlanSignature {
             let ship = edge.ship.as_ref().map_or("straight", |ship| ship.signature.as_str());
             text.push_str(&format!("; from {} by {ship}", nodes[edge.from.0].name));
             text.push_str(&format!(" ({})", ids[edge.from.0]));
+            if let Some(side) = &edge.side {
+                text.push_str(&format!(" side output {} {}", side.name, side.schema));
+            }
         }
         if node.chaining != Chaining::Always {
             text.push_str(&format!("; chaining {:?}", node.chaining));
@@ -274,7 +311,8 @@ fn rebalance() -> Ship {
 /// Which nodes run in the same task as the node before them.
 fn chain(nodes: &[StreamNode], settled: &mut [Settled], settings: &Settings) -> Vec<bool> {
     let mut uses = vec![0; nodes.len()];
-    for edge in nodes.iter().flat_map(|node| &node.inputs) {
+    let main = |edge: &&StreamEdge| edge.side.is_none();
+    for edge in nodes.iter().flat_map(|node| &node.inputs).filter(main) {
         uses[edge.from.0] += 1;
     }
     let mut chained = Vec::new();
@@ -282,7 +320,8 @@ fn chain(nodes: &[StreamNode], settled: &mut [Settled], settings: &Settings) -> 
     for index in 0..nodes.len() {
         let joins = match &nodes[index].inputs[..] {
             [edge] => {
-                uses[edge.from.0] == 1
+                edge.side.is_none()
+                    && uses[edge.from.0] == 1
                     && !settings.chaining_disabled
                     && may_chain(&nodes[edge.from.0], &nodes[index], edge)
                     && settled[edge.from.0].parallelism == settled[index].parallelism
@@ -309,6 +348,8 @@ fn may_chain(from: &StreamNode, to: &StreamNode, edge: &StreamEdge) -> bool {
 /// Collects vertices and edges.
 #[derive(Default)]
 struct Builder {
+    /// The indices of nodes in their chains; nothing for sources.
+    positions: Vec<Option<usize>>,
     job_vertices: Vec<JobVertex>,
     vertex_plans: Vec<VertexPlan>,
     edges: Vec<JobEdge>,
@@ -341,6 +382,8 @@ impl Builder {
         job_vertex.name.push_str(&info.name);
         job_vertex.operators.push(info);
         plan.output_type = node.output_type;
+        let is_operator = matches!(node.body, NodeBody::Operator { .. });
+        self.positions.push(is_operator.then_some(plan.operators.len()));
         match node.body {
             NodeBody::Source { factory, splits, .. } => {
                 job_vertex.splits = splits().map_err(|error| {
@@ -354,7 +397,7 @@ impl Builder {
                 if !chained {
                     plan.head = Head::Exchange(input_type);
                 }
-                plan.operators.push(ChainedOperator { label, factory });
+                plan.operators.push(ChainedOperator { label, factory, sides: Vec::new() });
             }
         }
         Ok(())
@@ -399,8 +442,22 @@ impl Builder {
                 exchange: ExchangeMode::Pipelined,
             });
             let label = |function| RoutingLabel { operator: consumer.clone(), function };
-            let output = PlannedOutput { label: ship.function.map(label), router: ship.router };
-            self.vertex_plans[source].outputs.push(output);
+            let (label, router) = (ship.function.map(label), ship.router);
+            let of = self.output_of(edge.from, edge.side, source);
+            self.vertex_plans[source].outputs.push(PlannedOutput { of, label, router });
         }
+    }
+
+    /// Whose records an edge carries; a side output that is read for the first time is added.
+    fn output_of(&mut self, from: NodeId, side: Option<SideTag>, vertex: usize) -> OutputOf {
+        let (Some(side), Some(at)) = (side, self.positions[from.0]) else { return OutputOf::Chain };
+        let sides = &mut self.vertex_plans[vertex].operators[at].sides;
+        let known = sides.iter().position(|known| known.name == side.name);
+        let index = known.unwrap_or_else(|| {
+            let SideTag { name, output_type, .. } = side;
+            sides.push(SideOutput { name, output_type });
+            sides.len() - 1
+        });
+        OutputOf::Side(at, index)
     }
 }

@@ -101,6 +101,7 @@ pub mod prelude {
     pub use millstream_operator::process::{
         FunctionResult, KeyedProcessFunction, ProcessContext, TimeDomain, Timer,
     };
+    pub use millstream_operator::side_output::OutputTag;
     pub use millstream_state::{
         AggregateFunction, AggregatingState, KeyedState, ListState, MapState, ReducingState,
         ValueState,

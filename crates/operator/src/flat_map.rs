@@ -131,7 +131,12 @@ impl<A: Record, B: Record, F: Fn(&A, &mut Out<'_, B>)> Operator for FlatMapWith<
 
 /// One record's surplus is bounded.
 pub(crate) fn check_surplus<B>(records: usize) -> Result<(), OperatorError> {
-    if records.saturating_mul(size_of::<B>()) <= SURPLUS_BYTES_MAX {
+    check_surplus_of(records, size_of::<B>())
+}
+
+/// The same for records of so many bytes.
+pub(crate) fn check_surplus_of(records: usize, bytes: usize) -> Result<(), OperatorError> {
+    if records.saturating_mul(bytes) <= SURPLUS_BYTES_MAX {
         return Ok(());
     }
     Err(OperatorError::new(format!(

@@ -4,6 +4,7 @@
 //! - [`context`]: what an operator knows of its place; [`clock`]: and of processing time;
 //! - [`operator`], [`source`], [`sink`]: the three contracts;
 //! - [`item`]: how they write what they have to know after a restore;
+//! - [`side_output`]: further streams that an operator gives;
 //! - [`sink_operator`]: a sink at the end of a chain, and its committer;
 //! - [`map`], [`flat_map`], [`key`], [`aggregate`], [`combine`], [`partitioner`]: the operators;
 //! - [`process`]: the user's own, with state and timers;
@@ -23,6 +24,7 @@ pub mod operator;
 pub mod partitioner;
 pub mod plan;
 pub mod process;
+pub mod side_output;
 pub mod sink;
 pub mod sink_operator;
 pub mod source;

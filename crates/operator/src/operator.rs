@@ -4,6 +4,7 @@
 //! resumable: an operator that has more to give than there is room returns [`Flow::More`] and is
 //! called again, with what is left of its input, when its output has been taken.
 
+use crate::side_output::SideOutputs;
 use millstream_checkpoint::snapshot::{OperatorSnapshot, RestoredOperator};
 use millstream_core::OperatorError;
 use millstream_core::checkpoint::{Barrier, CheckpointId};
@@ -70,6 +71,12 @@ pub trait Operator {
         _room: usize,
     ) -> Result<Flow, OperatorError> {
         Ok(Flow::Drained)
+    }
+
+    /// Its side outputs, if it can have any. The task attaches those that are read, and takes what is
+    /// in them after each call.
+    fn side_outputs(&mut self) -> Option<&mut SideOutputs> {
+        None
     }
 
     /// Before the first record of a task that goes on from a checkpoint: takes its state over.

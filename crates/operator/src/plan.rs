@@ -10,7 +10,7 @@ use millstream_core::OperatorError;
 use millstream_core::job_graph::JobGraph;
 use millstream_core::key_group::MaxParallelism;
 use millstream_shuffle::partition::{BatchPrototype, Router};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 /// A job, ready to be run by whoever holds it.
 pub struct Plan {
@@ -48,10 +48,32 @@ pub struct ChainedOperator {
     pub label: OperatorLabel,
     /// Makes the operator.
     pub factory: Factory<Box<dyn Operator>>,
+    /// Those of its side outputs that somebody reads.
+    pub sides: Vec<SideOutput>,
+}
+
+/// A side output that somebody reads.
+pub struct SideOutput {
+    /// The name of its tag.
+    pub name: Arc<str>,
+    /// Empty batches of its records.
+    pub output_type: BatchPrototype,
+}
+
+/// Whose records travel along an edge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutputOf {
+    /// What leaves the chain.
+    Chain,
+    /// A side output: the operator's index in [`VertexPlan::operators`], and the index in its
+    /// [`ChainedOperator::sides`].
+    Side(usize, usize),
 }
 
 /// How records leave a task along one edge.
 pub struct PlannedOutput {
+    /// Whose records they are.
+    pub of: OutputOf,
     /// Told with failures of the user's function that routes, if there is one.
     pub label: Option<RoutingLabel>,
     /// Makes the router.
@@ -70,6 +92,16 @@ pub struct RouterContext {
 pub struct Factory<T, C = TaskContext>(Mutex<Box<MakeFn<T, C>>>);
 
 type MakeFn<T, C> = dyn FnMut(&C) -> Result<T, OperatorError> + Send;
+
+impl VertexPlan {
+    /// Empty batches of the records of one of its outputs.
+    pub fn type_of(&self, output: &PlannedOutput) -> &BatchPrototype {
+        match output.of {
+            OutputOf::Chain => &self.output_type,
+            OutputOf::Side(operator, side) => &self.operators[operator].sides[side].output_type,
+        }
+    }
+}
 
 impl<T, C> Factory<T, C> {
     /// Makes things with this function, on the thread that will own them.

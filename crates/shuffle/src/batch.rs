@@ -64,6 +64,9 @@ pub trait AnyBatch: Any + Send {
     /// So many records make a full batch of this type.
     fn target(&self) -> usize;
 
+    /// What a record takes in memory, without what it points to.
+    fn record_bytes(&self) -> usize;
+
     /// Drops the records and keeps the memory.
     fn clear(&mut self);
 
@@ -139,6 +142,10 @@ impl<T: Record> AnyBatch for Batch<T> {
 
     fn target(&self) -> usize {
         Self::target()
+    }
+
+    fn record_bytes(&self) -> usize {
+        size_of::<T>()
     }
 
     fn clear(&mut self) {

@@ -16,7 +16,8 @@ use millstream_core::key_group::KeyGroupRange;
 use millstream_core::status::ExecutionState;
 use millstream_operator::clock::ProcessingClock;
 use millstream_operator::context::{OperatorLabel, TaskContext};
-use millstream_operator::plan::{self, Plan, RouterContext, VertexPlan};
+use millstream_operator::operator::Operator;
+use millstream_operator::plan::{self, OutputOf, Plan, RouterContext, SideOutput, VertexPlan};
 use millstream_rpc::protocol::deployment::TaskDeploymentDescriptor;
 use millstream_rpc::protocol::job_link::{FromJobProcess, ToJobProcess};
 use millstream_rpc::protocol::job_master::{
@@ -237,7 +238,8 @@ impl Shared {
             Head::Gates { rest, .. } => rest.fresh(),
         });
         for chained in &vertex.operators {
-            let made = guard(&chained.label, || chained.factory.make(&context))?;
+            let mut made = guard(&chained.label, || chained.factory.make(&context))?;
+            guard(&chained.label, || attach(&chained.sides, made.as_mut()))?;
             chain.push(next_id()?, chained.label.clone(), made);
         }
         let mut task = StreamTask::new(head, chain, outputs).with_clock(context.clock);
@@ -315,22 +317,29 @@ impl Shared {
         if vertex.outputs.len() != descriptor.partitions.len() {
             return Err(mismatch("outputs", vertex.outputs.len(), descriptor.partitions.len()));
         }
-        let mut outputs = Vec::new();
+        let (mut outputs, mut sides) = (Vec::new(), Vec::new());
         for (partition, planned) in descriptor.partitions.iter().zip(&vertex.outputs) {
             let queues = (0..partition.subpartitions)
                 .map(|_| Arc::new(Subpartition::new(context.wake.clone())));
             let shared = ResultPartition {
                 id: partition.partition,
                 subpartitions: queues.collect(),
-                prototype: vertex.output_type.clone(),
+                prototype: vertex.type_of(planned).clone(),
             };
             let consumer_max_parallelism = partition.consumer_max_parallelism;
             let edge = RouterContext { task: context.clone(), consumer_max_parallelism };
             let label = planned.label.clone();
             let router = guard_routing(label.as_ref(), || planned.router.make(&edge))?;
-            outputs.push((label, PartitionWriter::new(Arc::new(shared), router)));
+            let writer = PartitionWriter::new(Arc::new(shared), router);
+            match planned.of {
+                OutputOf::Chain => outputs.push((label, writer)),
+                OutputOf::Side(operator, side) => sides.push(((operator, side), label, writer)),
+            }
         }
-        Ok(Outputs::new(outputs, self.registry.clone()))
+        let outputs = Outputs::new(outputs, self.registry.clone());
+        let with_side =
+            |outputs: Outputs, (side, label, writer)| outputs.with_side(side, label, writer);
+        Ok(sides.into_iter().fold(outputs, with_side))
     }
 
     fn gates(
@@ -362,6 +371,17 @@ fn groups_of(descriptor: &TaskDeploymentDescriptor) -> KeyGroupRange {
 
 fn label_of(operator: &OperatorInfo) -> OperatorLabel {
     OperatorLabel { name: operator.name.as_str().into(), declared_at: operator.declared_at.clone() }
+}
+
+/// Tells an operator which of its side outputs are read.
+fn attach(read: &[SideOutput], operator: &mut dyn Operator) -> Result<(), OperatorError> {
+    for side in read {
+        let sides = operator.side_outputs().ok_or_else(|| {
+            OperatorError::new(format!("it has no side output `{}`, or any other", side.name))
+        })?;
+        sides.attach(side.name.clone(), side.output_type.make());
+    }
+    Ok(())
 }
 
 fn unlabelled(error: OperatorError) -> TaskError {

@@ -21,7 +21,9 @@ use millstream_core::key_group::MaxParallelism;
 use millstream_core::status::ExecutionState;
 use millstream_operator::context::OperatorLabel;
 use millstream_operator::operator::{Flow, Operator};
-use millstream_operator::plan::{ChainedOperator, Factory, Head, Plan, PlannedOutput, VertexPlan};
+use millstream_operator::plan::{
+    ChainedOperator, Factory, Head, OutputOf, Plan, PlannedOutput, VertexPlan,
+};
 use millstream_operator::source::{AnySource, Poll, ReaderSource, SourceClock, SourceReader};
 use millstream_rpc::protocol::deployment::{
     CheckpointSetup, InputChannelDescriptor, InputGateDescriptor, PartitionLocation,
@@ -167,12 +169,16 @@ fn plan(ends: &Arc<AtomicBool>) -> Plan {
         VertexPlan {
             head: Head::Source(label("numbers"), source),
             operators: Vec::new(),
-            outputs: vec![PlannedOutput { label: None, router: forward }],
+            outputs: vec![PlannedOutput { of: OutputOf::Chain, label: None, router: forward }],
             output_type: output_type.clone(),
         },
         VertexPlan {
             head: Head::Exchange(output_type.clone()),
-            operators: vec![ChainedOperator { label: label("sum"), factory: sum }],
+            operators: vec![ChainedOperator {
+                label: label("sum"),
+                factory: sum,
+                sides: Vec::new(),
+            }],
             outputs: Vec::new(),
             output_type,
         },

@@ -1,8 +1,9 @@
 //! [`ProcessContext`]: what a user's function sees of its key, its state and its surroundings.
 
 use super::timer_service::TimerService;
-use millstream_core::Key;
+use crate::side_output::{OutputTag, SideOutputs};
 use millstream_core::time::Timestamp;
+use millstream_core::{Key, Record};
 use millstream_state::KeyedState;
 use millstream_state::keyed_state::store::Cleared;
 
@@ -14,6 +15,7 @@ pub struct ProcessContext<'a, K, S, O> {
     pub(super) hash: u64,
     pub(super) key: &'a K,
     pub(super) timers: &'a mut TimerService<K>,
+    pub(super) sides: &'a mut SideOutputs,
     pub(super) out: &'a mut Vec<O>,
 }
 
@@ -28,6 +30,12 @@ impl<K: Key, S: KeyedState, O> ProcessContext<'_, K, S, O> {
     #[inline]
     pub fn emit(&mut self, record: O) {
         self.out.push(record);
+    }
+
+    /// Gives a record out under a tag: to whoever reads `stream.side_output(&tag)`.
+    #[inline]
+    pub fn output<T: Record>(&mut self, tag: &OutputTag<T>, record: T) {
+        self.sides.emit(tag, record);
     }
 
     /// Forgets the key: all fields are as those of a new key, and unless they are changed again in this

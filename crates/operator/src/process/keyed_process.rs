@@ -13,6 +13,7 @@ use crate::context::TaskContext;
 use crate::flat_map::check_surplus;
 use crate::key::KeySelector;
 use crate::operator::{Flow, Operator};
+use crate::side_output::SideOutputs;
 use millstream_checkpoint::snapshot::{OperatorSnapshot, RestoredOperator};
 use millstream_core::checkpoint::Barrier;
 use millstream_core::key_group::MaxParallelism;
@@ -38,6 +39,7 @@ pub struct KeyedProcess<K: Key, T: Record, F: KeyedProcessFunction<K, T>> {
     timers: TimerService<K>,
     clock: ProcessingClock,
     max_parallelism: MaxParallelism,
+    sides: SideOutputs,
     waiting: Waiting<K, T>,
 }
 
@@ -89,6 +91,7 @@ impl<K: Key, T: Record, F: KeyedProcessFunction<K, T>> KeyedProcess<K, T, F> {
             timers: TimerService::new(),
             clock: context.clock.clone(),
             max_parallelism: context.max_parallelism,
+            sides: SideOutputs::new(),
             waiting: Waiting::new(),
         })
     }
@@ -116,19 +119,20 @@ impl<K: Key, T: Record, F: KeyedProcessFunction<K, T>> KeyedProcess<K, T, F> {
         room: usize,
     ) -> Result<Flow, OperatorError> {
         for _ in 0..FIRED_MAX {
-            if out.len() >= room {
+            if out.len() >= room || self.sides.is_full() {
                 break;
             }
             let Some(due) = self.timers.pop(domain) else { return Ok(Flow::Drained) };
-            let Self { function, state, timers, .. } = self;
+            let Self { function, state, timers, sides, .. } = self;
             let timer = Timer { time: due.time, domain };
             let (hash, key) = (due.hash, &due.key);
             let now = timers.now;
             told(state.one(hash, key, now, |state, cleared| {
-                let mut ctx = ProcessContext { state, cleared, hash, key, timers, out };
+                let mut ctx = ProcessContext { state, cleared, hash, key, timers, sides, out };
                 function.on_timer(timer, &mut ctx)
             }))?;
             check_surplus::<F::Out>(out.len())?;
+            self.sides.check()?;
         }
         Ok(if self.timers.is_due(domain) { Flow::More } else { Flow::Drained })
     }
@@ -151,7 +155,7 @@ impl<K: Key, T: Record, F: KeyedProcessFunction<K, T>> Operator for KeyedProcess
     ) -> Result<Flow, OperatorError> {
         let (input, out) = (cast::<T>(input), &mut cast::<F::Out>(out).items);
         self.waiting.take(input, self.selector.as_ref());
-        let Self { function, state, timers, waiting, clock, .. } = self;
+        let Self { function, state, timers, sides, waiting, clock, .. } = self;
         let Waiting { records, keys, hashes, handled } = waiting;
         let now = clock.now();
         timers.now = now;
@@ -164,9 +168,9 @@ impl<K: Key, T: Record, F: KeyedProcessFunction<K, T>> Operator for KeyedProcess
             |i, key, state, cleared| {
                 let record = records.pop_front().expect("a record per hash");
                 let hash = hashes[i];
-                let mut ctx = ProcessContext { state, cleared, hash, key, timers, out };
+                let mut ctx = ProcessContext { state, cleared, hash, key, timers, sides, out };
                 match function.process(record, &mut ctx) {
-                    Ok(()) if out.len() < room => ControlFlow::Continue(()),
+                    Ok(()) if out.len() < room && !sides.is_full() => ControlFlow::Continue(()),
                     Ok(()) => ControlFlow::Break(()),
                     Err(error) => {
                         failure = Some(error);
@@ -178,6 +182,7 @@ impl<K: Key, T: Record, F: KeyedProcessFunction<K, T>> Operator for KeyedProcess
         *handled += done;
         told(failure.map_or(Ok(()), Err))?;
         check_surplus::<F::Out>(out.len())?;
+        sides.check()?;
         state.sweep(now, SWEPT_MIN + 2 * done);
         Ok(if waiting.records.is_empty() { Flow::Drained } else { Flow::More })
     }
@@ -216,6 +221,10 @@ impl<K: Key, T: Record, F: KeyedProcessFunction<K, T>> Operator for KeyedProcess
         self.timers.watermark = self.timers.watermark.max(watermark);
         self.timers.now = self.clock.now();
         self.fire(TimeDomain::EventTime, &mut cast::<F::Out>(out).items, room)
+    }
+
+    fn side_outputs(&mut self) -> Option<&mut SideOutputs> {
+        Some(&mut self.sides)
     }
 
     fn snapshot(

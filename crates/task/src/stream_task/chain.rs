@@ -17,6 +17,8 @@ pub struct Chain {
     buffers: Vec<BoxBatch>,
     /// No stage beyond this one has anything to do.
     busy_until: usize,
+    /// There are records in side outputs.
+    sides_pending: bool,
 }
 
 struct Stage {
@@ -25,18 +27,21 @@ struct Stage {
     operator: Box<dyn Operator>,
     /// It was stopped for want of room and has more to give.
     has_more: bool,
+    /// Somebody reads side outputs of it.
+    has_sides: bool,
 }
 
 impl Chain {
     /// No operators yet; `head` is an empty batch of what the head gives.
     pub fn new(head: BoxBatch) -> Self {
-        Self { stages: Vec::new(), buffers: vec![head], busy_until: 0 }
+        Self { stages: Vec::new(), buffers: vec![head], busy_until: 0, sides_pending: false }
     }
 
-    /// Appends an operator.
-    pub fn push(&mut self, id: OperatorId, label: OperatorLabel, operator: Box<dyn Operator>) {
+    /// Appends an operator, to which the side outputs that are read are attached.
+    pub fn push(&mut self, id: OperatorId, label: OperatorLabel, mut operator: Box<dyn Operator>) {
         self.buffers.push(operator.output());
-        self.stages.push(Stage { id, label, operator, has_more: false });
+        let has_sides = operator.side_outputs().is_some_and(|sides| sides.is_attached());
+        self.stages.push(Stage { id, label, operator, has_more: false, has_sides });
     }
 
     /// How many operators there are.
@@ -60,9 +65,25 @@ impl Chain {
         self.buffers[0].len()
     }
 
-    /// Whether the task's output waits to be written.
+    /// Whether the task's output waits to be written, its own or a side output.
     pub(super) fn has_output(&self) -> bool {
-        self.buffers.last().is_some_and(|last| !last.is_empty())
+        self.sides_pending || self.buffers.last().is_some_and(|last| !last.is_empty())
+    }
+
+    /// Gives all that is in side outputs away, with the numbers of the operator and of its output.
+    pub(super) fn take_side_outputs(
+        &mut self,
+        mut give: impl FnMut(usize, usize, &mut BoxBatch) -> Result<(), TaskError>,
+    ) -> Result<(), TaskError> {
+        if !std::mem::take(&mut self.sides_pending) {
+            return Ok(());
+        }
+        for (at, stage) in self.stages.iter_mut().enumerate().filter(|(_, stage)| stage.has_sides) {
+            if let Some(sides) = stage.operator.side_outputs() {
+                sides.take(|side, batch| give(at, side, batch))?;
+            }
+        }
+        Ok(())
     }
 
     /// What leaves the task.
@@ -113,6 +134,10 @@ impl Chain {
         let flow = stage.call(call, input, out)?;
         if call == Call::Process {
             stage.has_more = flow == Flow::More;
+        }
+        if stage.has_sides {
+            let sides = stage.operator.side_outputs();
+            self.sides_pending |= sides.is_some_and(|sides| sides.has_pending());
         }
         Ok(flow)
     }

@@ -222,7 +222,13 @@ impl StreamTask {
         if !self.outputs.has_room() {
             return Ok(Step::NeedOutput);
         }
-        self.outputs.write(self.chain.output())?;
+        let outputs = &mut self.outputs;
+        self.chain.take_side_outputs(|operator, side, batch| {
+            outputs.write_side((operator, side), batch)
+        })?;
+        if !self.chain.output().is_empty() {
+            self.outputs.write(self.chain.output())?;
+        }
         if self.open_since.is_none() && self.outputs.has_open() {
             self.open_since = Some(now);
         }

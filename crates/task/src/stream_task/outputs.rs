@@ -1,4 +1,5 @@
-//! Where a task's records go: one partition per outgoing edge, each gets all of them.
+//! Where a task's records go: one partition per outgoing edge. Each gets all that leaves the chain, or
+//! all of one side output of one of its operators.
 
 use crate::failure::{TaskError, guard_routing};
 use millstream_core::OperatorError;
@@ -11,6 +12,10 @@ use millstream_shuffle::registry::PartitionRegistry;
 /// The partitions of one task.
 pub struct Outputs {
     writers: Vec<PartitionWriter>,
+    /// So many of them, the first, get what leaves the chain.
+    of_chain: usize,
+    /// Whose side outputs the others get: the numbers of the operator and of its output.
+    of_sides: Vec<(usize, usize)>,
     /// Told with failures of the users' functions that route: one per writer.
     labels: Vec<Option<RoutingLabel>>,
     /// Where consumers find them; forgotten when the task ends without its work done.
@@ -28,7 +33,22 @@ impl Outputs {
         for writer in &writers {
             registry.register(writer.shared().clone());
         }
-        Self { writers, labels, registry, ended: false }
+        let of_chain = writers.len();
+        Self { writers, of_chain, of_sides: Vec::new(), labels, registry, ended: false }
+    }
+
+    /// A partition gets a side output: the numbers of the operator in the chain and of its output.
+    pub fn with_side(
+        mut self,
+        side: (usize, usize),
+        label: Option<RoutingLabel>,
+        writer: PartitionWriter,
+    ) -> Self {
+        self.registry.register(writer.shared().clone());
+        self.writers.push(writer);
+        self.labels.push(label);
+        self.of_sides.push(side);
+        self
     }
 
     /// Whether every queue of every partition takes one more batch.
@@ -37,24 +57,21 @@ impl Outputs {
         self.writers.iter_mut().map(PartitionWriter::has_room).filter(|room| !room).count() == 0
     }
 
-    /// Gives the batch to every partition and leaves it empty.
+    /// Gives what left the chain to every partition that is for it, and leaves the batch empty.
     pub(super) fn write(&mut self, batch: &mut BoxBatch) -> Result<(), TaskError> {
-        let mut outputs = self.writers.iter_mut().zip(&self.labels);
-        let Some((last, label)) = outputs.next_back() else {
-            batch.clear();
-            return Ok(());
-        };
-        for (writer, label) in outputs {
-            let mut copy = batch.duplicate();
-            guard_routing(label.as_ref(), || {
-                writer.write(&mut copy);
-                Ok(())
-            })?;
-        }
-        guard_routing(label.as_ref(), || {
-            last.write(batch);
-            Ok(())
-        })
+        let of_chain = self.of_chain;
+        write_all(self.writers[..of_chain].iter_mut().zip(&self.labels[..of_chain]), batch)
+    }
+
+    /// Gives a side output to every partition that is for it, and leaves the batch empty.
+    pub(super) fn write_side(
+        &mut self,
+        side: (usize, usize),
+        batch: &mut BoxBatch,
+    ) -> Result<(), TaskError> {
+        let writers = self.writers[self.of_chain..].iter_mut().zip(&self.labels[self.of_chain..]);
+        let of_it = writers.zip(&self.of_sides).filter(|(_, of)| **of == side);
+        write_all(of_it.map(|(output, _)| output), batch)
     }
 
     pub(super) fn has_open(&self) -> bool {
@@ -104,9 +121,38 @@ impl Outputs {
 
     /// Records written, and bytes that went to other processes.
     pub(super) fn counts(&self) -> (u64, u64) {
-        let records = self.writers.iter().map(PartitionWriter::records).max().unwrap_or(0);
+        let (of_chain, of_sides) = self.writers.split_at(self.of_chain);
+        let records = of_chain.iter().map(PartitionWriter::records).max().unwrap_or(0);
+        // All partitions of a side output get the same: the first counts.
+        let firsts = of_sides.iter().zip(&self.of_sides).enumerate();
+        let firsts = firsts.filter(|(at, (_, side))| !self.of_sides[..*at].contains(side));
+        let records = records + firsts.map(|(_, (writer, _))| writer.records()).sum::<u64>();
         (records, self.writers.iter().map(PartitionWriter::remote_bytes).sum())
     }
+}
+
+type Output<'a> = (&'a mut PartitionWriter, &'a Option<RoutingLabel>);
+
+/// Gives the batch to all, copies to all but the last.
+fn write_all<'a>(
+    mut outputs: impl DoubleEndedIterator<Item = Output<'a>>,
+    batch: &mut BoxBatch,
+) -> Result<(), TaskError> {
+    let Some((last, label)) = outputs.next_back() else {
+        batch.clear();
+        return Ok(());
+    };
+    for (writer, label) in outputs {
+        let mut copy = batch.duplicate();
+        guard_routing(label.as_ref(), || {
+            writer.write(&mut copy);
+            Ok(())
+        })?;
+    }
+    guard_routing(label.as_ref(), || {
+        last.write(batch);
+        Ok(())
+    })
 }
 
 impl Drop for Outputs {
