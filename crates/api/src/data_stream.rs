@@ -7,6 +7,7 @@ use crate::stream_graph::{
 };
 use millstream_core::error::Location;
 use millstream_core::job_graph::ShipStrategy;
+use millstream_core::job_state::DeclaredState;
 use millstream_core::{Key, OperatorError, Record};
 use millstream_operator::context::{RoutingFunction, TaskContext};
 use millstream_operator::flat_map::{FlatMap, FlatMapWith, Out};
@@ -178,6 +179,12 @@ impl<T: Record> DataStream<T> {
         };
         let upstream = Upstream { node: *node, side: Some(SideTag::of(tag)), ship: None };
         DataStream { env: self.env.clone(), upstream: vec![upstream], _record: PhantomData }
+    }
+
+    /// The operator that was declared last has this state: it is named in the job graph, so that the
+    /// program is held against a savepoint before anything starts.
+    pub(crate) fn with_states(self, states: Vec<DeclaredState>) -> Self {
+        self.change(|node| node.states = Some(states))
     }
 
     /// The operator that was declared last can have side outputs.
@@ -352,6 +359,7 @@ impl<T: Record> DataStream<T> {
             name: name.to_owned(),
             named,
             stateful,
+            states: (!stateful && !named).then(Vec::new),
             gives_sides: false,
             uid: None,
             declared_at: Location::caller(),

@@ -145,6 +145,7 @@ impl StreamExecutionEnvironment {
             name: name.to_owned(),
             named: true,
             stateful: false,
+            states: None,
             gives_sides: false,
             uid: None,
             declared_at: Location::caller(),

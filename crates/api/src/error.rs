@@ -53,6 +53,8 @@ pub enum ErrorCode {
     JobFailed,
     /// E0302: the job was cancelled.
     JobCanceled,
+    /// E0303: the program cannot read what the job is to go on from.
+    CannotResume,
     /// E0401: the cluster cannot be reached.
     Unreachable,
     /// E0402: the cluster refused.
@@ -75,6 +77,7 @@ impl fmt::Display for ErrorCode {
             Self::Configuration => "E0202",
             Self::JobFailed => "E0301",
             Self::JobCanceled => "E0302",
+            Self::CannotResume => "E0303",
             Self::Unreachable => "E0401",
             Self::Refused => "E0402",
             Self::Process => "E0403",

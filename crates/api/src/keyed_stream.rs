@@ -9,7 +9,7 @@ use crate::stream_graph::Ship;
 use millstream_core::error::Location;
 use millstream_core::job_graph::ShipStrategy;
 use millstream_core::{Key, Record};
-use millstream_operator::aggregate::{Fold, Reduce};
+use millstream_operator::aggregate::{Fold, Reduce, aggregate_states};
 use millstream_operator::combine::{AlreadyHashed, Combine};
 use millstream_operator::context::RoutingFunction;
 use millstream_operator::key::{ByRef, KeySelector, SelectorKeying};
@@ -63,20 +63,22 @@ impl<K: Key, T: Record> KeyedStream<K, T> {
         add: impl Fn(&mut A, T) + Clone + Send + 'static,
     ) -> DataStream<(K, A)> {
         let selector = self.selector.boxed();
-        self.stream.operator(verb, true, move |context| {
+        let folded = self.stream.operator(verb, true, move |context| {
             Fold::new(selector.boxed(), init.clone(), add.clone(), context)
-        })
+        });
+        folded.with_states(aggregate_states::<K, A>())
     }
 
     /// Joins each record to what the key's former records gave. The first passes as it is.
     #[track_caller]
     pub fn reduce(&self, join: impl Fn(T, T) -> T + Clone + Send + 'static) -> DataStream<T> {
         let selector = self.selector.boxed();
-        self.stream.operator("reduce", true, move |context| {
+        let reduced = self.stream.operator("reduce", true, move |context| {
             let begin = |record: T| record;
             let output = |_: K, value: T| value;
             Reduce::new(selector.boxed(), begin, join.clone(), output, context)
-        })
+        });
+        reduced.with_states(aggregate_states::<K, T>())
     }
 
     /// The number of records per key.
@@ -120,7 +122,7 @@ impl<K: Key, T: Record> KeyedStream<K, T> {
         wins: fn(&V, &V) -> bool,
     ) -> DataStream<(K, V)> {
         let selector = self.selector.boxed();
-        self.stream.operator(verb, true, move |context| {
+        let extremes = self.stream.operator(verb, true, move |context| {
             let (begin, of) = (value.clone(), value.clone());
             let begin = move |record: T| begin(&record);
             let join = move |old: V, record: T| {
@@ -128,7 +130,8 @@ impl<K: Key, T: Record> KeyedStream<K, T> {
                 if wins(&new, &old) { new } else { old }
             };
             Reduce::new(selector.boxed(), begin, join, |key: K, value: V| (key, value), context)
-        })
+        });
+        extremes.with_states(aggregate_states::<K, V>())
     }
 
     /// Handles each record with a function that has state and timers per key: see `docs/state.md`.
@@ -138,7 +141,7 @@ impl<K: Key, T: Record> KeyedStream<K, T> {
         let stream = self.stream.try_operator("process", true, move |context| {
             KeyedProcess::new(selector.boxed(), function.clone(), context)
         });
-        stream.with_side_outputs()
+        stream.with_states(KeyedProcess::<K, T, F>::states()).with_side_outputs()
     }
 
     /// Combines records of one key before they cross the exchange, as far as memory of a fixed size
@@ -197,7 +200,7 @@ impl<K: Key, T: Record> CombinedStream<K, T> {
                 Box::new(HashRouter::new(Box::new(AlreadyHashed), edge.consumer_max_parallelism))
             })
         });
-        parts.operator(verb, true, move |context| {
+        let merged = parts.operator(verb, true, move |context| {
             let key: Box<dyn KeySelector<K, (K, A)>> = Box::new(ByRef(first::<K, A>));
             let (begin, merge) = (|part: (K, A)| part.1, merge.clone());
             let join = move |mut sum: A, part: (K, A)| {
@@ -205,7 +208,8 @@ impl<K: Key, T: Record> CombinedStream<K, T> {
                 sum
             };
             Reduce::new(key, begin, join, |key: K, value: A| (key, value), context)
-        })
+        });
+        merged.with_states(aggregate_states::<K, A>())
     }
 }
 

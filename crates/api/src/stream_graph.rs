@@ -2,6 +2,7 @@
 
 use millstream_core::error::Location;
 use millstream_core::job_graph::ShipStrategy;
+use millstream_core::job_state::DeclaredState;
 use millstream_core::{OperatorError, job_graph::SourceSplit};
 use millstream_operator::context::{RoutingFunction, TaskContext};
 use millstream_operator::operator::Operator;
@@ -32,6 +33,8 @@ pub struct StreamNode {
     pub named: bool,
     /// Whether it keeps state between records.
     pub stateful: bool,
+    /// What state it has; nothing where that is known only when it runs.
+    pub states: Option<Vec<DeclaredState>>,
     /// Whether it can have side outputs.
     pub gives_sides: bool,
     /// The user's own identity for it.

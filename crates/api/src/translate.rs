@@ -368,8 +368,12 @@ impl Builder {
             name: node.name.as_str().into(),
             declared_at: node.declared_at.clone(),
         };
-        let info =
-            OperatorInfo { id: here.id, name: node.name.clone(), declared_at: node.declared_at };
+        let info = OperatorInfo {
+            id: here.id,
+            name: node.name.clone(),
+            declared_at: node.declared_at,
+            states: node.states,
+        };
         if !chained {
             self.begin_vertex(here);
             self.add_edges(node.inputs, &label, settled, here.vertex);

@@ -6,6 +6,7 @@
 
 use millstream_core::checkpoint::CheckpointId;
 use millstream_core::ids::OperatorId;
+pub use millstream_core::job_state::ListMode;
 use millstream_core::key_group::KeyGroupRange;
 use millstream_core::record::Schema;
 use serde::{Deserialize, Serialize};
@@ -68,17 +69,6 @@ pub struct ListState {
     pub items: u64,
     /// The items, in order.
     pub part: FilePart,
-}
-
-/// What becomes of a list when the parallelism changes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum ListMode {
-    /// Items are dealt out to the subtasks, each to one.
-    Split,
-    /// Every subtask gets all items of all subtasks.
-    Union,
-    /// All subtasks have the same items; each gets them once.
-    Broadcast,
 }
 
 /// A part of a state file: all blocks that its index names.
@@ -175,7 +165,8 @@ pub struct TaskRestore {
     /// Nothing is left to do but to take the state over, to commit, and to end without a record: the
     /// task had done all its work, or the job was stopped with this savepoint.
     pub finished: bool,
-    /// What each operator of the chain gets: of several subtasks, if the parallelism changed.
+    /// What each operator of the chain gets: of several subtasks, if the parallelism changed. Of those
+    /// that the checkpoint knew all are here, also those that had no state; others begin afresh.
     pub operators: BTreeMap<OperatorId, OperatorRestore>,
 }
 

@@ -12,10 +12,12 @@
 //! - [`coordinator`]: when a checkpoint is taken, when it is complete, what is deleted;
 //! - [`registry`]: which shared files are still needed;
 //! - [`reassign`]: who goes on with which state;
+//! - [`compatibility`]: what a program would make of a checkpoint;
 //! - [`inspect`]: rows of state for people;
 //! - [`testing`]: a storage in memory.
 
 pub mod alignment;
+pub mod compatibility;
 pub mod config;
 pub mod coordinator;
 pub mod handle;

@@ -8,6 +8,7 @@
 //!
 //! Max parallelism is fixed by keyed state: a job that names none adopts it.
 
+use crate::compatibility::Comparison;
 use crate::handle::{ListMode, ListShare, ListState, OperatorRestore, OperatorState, TaskRestore};
 use crate::metadata::{CheckpointMetadata, VertexState};
 use millstream_core::ids::{JobVertexId, OperatorId};
@@ -55,10 +56,15 @@ impl Reassignment {
         let checkpoint = metadata.checkpoint.0;
         let refuse = |problem| CannotRestore { checkpoint, problem };
         let operators = owners(&metadata);
-        if !ignore_unclaimed && let Some(problem) = unclaimed(&metadata, graph) {
+        let comparison = Comparison::new(&metadata, graph);
+        if !ignore_unclaimed && let Some(problem) = comparison.unclaimed() {
             return Err(refuse(problem));
         }
-        let vertices = graph.vertices.iter().map(|vertex| {
+        if let Some(problem) = comparison.refusal() {
+            return Err(refuse(problem));
+        }
+        let vertices = graph.vertices.iter().enumerate().map(|(index, vertex)| {
+            let is_source = graph.inputs_of(index).next().is_none();
             let sources: BTreeSet<JobVertexId> =
                 vertex.operators.iter().filter_map(|op| operators.get(&op.id).copied()).collect();
             let sources: Vec<(JobVertexId, &VertexState)> =
@@ -67,7 +73,7 @@ impl Reassignment {
                 parallelism: vertex.parallelism,
                 max_parallelism: max_parallelism(vertex, &sources)?,
                 operators: vertex.operators.iter().map(|operator| operator.id).collect(),
-                finished: finished(vertex, &sources)?,
+                finished: finished(vertex, is_source, &sources)?,
             })
         });
         let vertices: Result<Vec<Vertex>, String> = vertices.collect();
@@ -102,11 +108,8 @@ impl Reassignment {
     /// What a subtask begins with.
     pub fn task(&self, vertex: usize, subtask: u32) -> TaskRestore {
         let target = &self.vertices[vertex];
-        let operators = target.operators.iter().filter_map(|operator| {
-            let restore = self.operator(target, *operator, subtask);
-            let empty = restore.tables.is_empty() && restore.lists.is_empty();
-            (!empty).then_some((*operator, restore))
-        });
+        let known = target.operators.iter().filter(|id| self.operators.contains_key(id));
+        let operators = known.map(|id| (*id, self.operator(target, *id, subtask)));
         TaskRestore {
             checkpoint: self.metadata.checkpoint,
             finished: target.finished[subtask as usize],
@@ -135,22 +138,6 @@ impl Reassignment {
 fn owners(metadata: &CheckpointMetadata) -> BTreeMap<OperatorId, JobVertexId> {
     let vertices = metadata.vertices.iter();
     vertices.flat_map(|(id, vertex)| vertex.operators.iter().map(|op| (*op, *id))).collect()
-}
-
-/// State whose operator the job does not have, in words.
-fn unclaimed(metadata: &CheckpointMetadata, graph: &JobGraph) -> Option<String> {
-    let operators = graph.vertices.iter().flat_map(|vertex| &vertex.operators);
-    let claimed: BTreeSet<OperatorId> = operators.map(|operator| operator.id).collect();
-    metadata.vertices.values().find_map(|vertex| {
-        let states = vertex.subtasks.iter().flat_map(|subtask| subtask.operators.keys());
-        let operator = states.into_iter().find(|operator| !claimed.contains(operator))?;
-        Some(format!(
-            "it holds state of operator {operator} (in `{}`), which the job does not have; give the \
-             operator its former uid or name, or leave its state behind with \
-             execution.state-recovery.ignore-unclaimed-state: true (-n)",
-            vertex.name
-        ))
-    })
 }
 
 /// The number of key groups that the vertex runs with.
@@ -195,11 +182,22 @@ fn is_keyed(source: &VertexState, vertex: &JobVertex) -> bool {
 /// Which subtasks had done all their work.
 fn finished(
     vertex: &JobVertex,
+    is_source: bool,
     sources: &[(JobVertexId, &VertexState)],
 ) -> Result<Vec<bool>, String> {
     let all = |value: bool| vec![value; vertex.parallelism as usize];
     if sources.is_empty() || !sources.iter().any(|(_, s)| s.subtasks.iter().any(|t| t.finished)) {
         return Ok(all(false));
+    }
+    let head = vertex.operators.first().filter(|_| is_source);
+    if let Some(new) = head
+        && !sources.iter().any(|(_, source)| source.operators.contains(&new.id))
+    {
+        return Err(format!(
+            "operators of `{}` had done all their work, and its source `{}` is new: nothing that it \
+             reads could reach them; give the source its former uid or name, or those operators others",
+            vertex.name, new.name
+        ));
     }
     if sources.iter().all(|(_, source)| source.is_finished()) {
         return Ok(all(true));
@@ -345,6 +343,7 @@ mod tests {
         let task = plan.task(0, 0);
         assert_eq!(task.operators.len(), 2);
         let plan = restore("other:1:9 source:1:1 sum:3:2", sample()).expect("fits");
+        // It is new: of those that the checkpoint knew even the stateless are named.
         assert!(plan.task(0, 0).operators.is_empty());
         assert_eq!(plan.task(1, 0).operators[&OperatorId(1)].lists.len(), 2);
     }
@@ -352,7 +351,7 @@ mod tests {
     #[test]
     fn state_that_nobody_claims_is_refused_unless_it_may_be_left_behind() {
         let error = restore("source:2:1", sample()).expect_err("the sum is missing");
-        assert!(error.contains("(in `sum`), which the job does not have"), "{error}");
+        assert!(error.contains("(sum), which the job does not have"), "{error}");
         assert!(Reassignment::new(Arc::new(sample()), &graph("source:2:1"), true).is_ok());
     }
 
@@ -392,6 +391,26 @@ mod tests {
         assert!(error.contains("restore with parallelism 2"), "{error}");
         let error = restore("all:2:1+2", with_finished([true, true])).expect_err("mixed");
         assert!(error.contains("restore with the former chaining"), "{error}");
+    }
+
+    #[test]
+    fn a_new_source_before_operators_that_were_finished_is_refused() {
+        let metadata = with_finished([true, true]);
+        let error = restore("new:2:9+1 sum:2:2", metadata).expect_err("nothing would be read");
+        assert!(
+            error.contains("of `new` had done all their work, and its source `op9`"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn of_operators_that_the_checkpoint_knew_all_are_named_and_of_others_none() {
+        let mut metadata = sample();
+        let source = metadata.vertices.get_mut(&JobVertexId(1)).expect("the source");
+        source.subtasks.iter_mut().for_each(|subtask| subtask.operators.clear());
+        let plan = restore("new:2:9 source:2:1 sum:2:2", metadata).expect("fits");
+        assert!(plan.task(0, 0).operators.is_empty(), "it begins afresh");
+        assert_eq!(plan.task(1, 0).operators, [(OperatorId(1), OperatorRestore::default())].into());
     }
 
     #[test]

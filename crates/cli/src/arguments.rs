@@ -180,6 +180,8 @@ pub(crate) enum StateAction {
     },
     /// Show the rows of one state as JSON lines
     Show(StateShowArguments),
+    /// Show what a program would keep, change, add, drop and refuse of it
+    Diff(StateDiffArguments),
 }
 
 /// Where a checkpoint or savepoint is.
@@ -206,6 +208,38 @@ pub(crate) struct StateShowArguments {
     /// At most so many rows
     #[arg(short = 'n', long, default_value_t = u64::MAX, hide_default_value = true)]
     pub limit: u64,
+}
+
+/// `millstream state diff`.
+#[derive(Debug, Args)]
+pub(crate) struct StateDiffArguments {
+    /// Write JSON
+    #[arg(long)]
+    pub json: bool,
+    /// State that no operator of the program claims may be left behind
+    #[arg(short = 'n', long = "allowNonRestoredState")]
+    pub allow_non_restored_state: bool,
+    /// How the program is planned
+    #[command(flatten)]
+    pub planning: Planning,
+    /// The directory of a checkpoint or savepoint
+    pub path: PathBuf,
+    /// The program, or a later checkpoint or savepoint
+    pub program: PathBuf,
+    /// Its arguments
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub arguments: Vec<String>,
+}
+
+/// How a program is planned, but not run.
+#[derive(Debug, Default, Args)]
+pub(crate) struct Planning {
+    /// Parallelism of operators that set none
+    #[arg(short = 'p', long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub parallelism: Option<u32>,
+    /// Configuration, over the file's
+    #[arg(short = 'D', value_name = "KEY=VALUE", allow_hyphen_values = true)]
+    pub definitions: Vec<String>,
 }
 
 /// `millstream cluster`.

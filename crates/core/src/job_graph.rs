@@ -7,6 +7,7 @@
 use crate::error::Location;
 use crate::hash::Hasher128;
 use crate::ids::{ContentHash, DataSetId, JobVertexId, OperatorId};
+use crate::job_state::DeclaredState;
 use crate::key_group::MaxParallelism;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -74,6 +75,8 @@ pub struct OperatorInfo {
     pub name: String,
     /// Where the user's program declared it.
     pub declared_at: Location,
+    /// What state it has; nothing where that is known only when it runs: of sources and sinks.
+    pub states: Option<Vec<DeclaredState>>,
 }
 
 /// An exchange between two vertices.

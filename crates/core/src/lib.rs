@@ -7,6 +7,7 @@
 //! - [`hash`] and [`key_group`]: how a key finds its subtask, a permanent format;
 //! - [`checkpoint`]: what a checkpoint is called, and its barrier;
 //! - [`job_graph`]: the plan that a client submits;
+//! - [`job_state`]: what state its operators declare;
 //! - [`status`]: life cycles of jobs and execution attempts;
 //! - [`config`]: options, declared once, with Flink's keys;
 //! - [`error`]: failures of user code, with the place where the operator was declared.
@@ -22,6 +23,7 @@ pub mod error;
 pub mod hash;
 pub mod ids;
 pub mod job_graph;
+pub mod job_state;
 pub mod key_group;
 pub mod record;
 pub mod status;

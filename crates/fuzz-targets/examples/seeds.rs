@@ -238,6 +238,7 @@ fn graph() -> JobGraph {
             id: OperatorId(id),
             name: name.to_owned(),
             declared_at: location.clone(),
+            states: None,
         }],
         splits: vec![SourceSplit(vec![1, 2, 3])],
     };

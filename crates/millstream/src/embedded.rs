@@ -9,6 +9,7 @@ use crate::process::in_process::{InProcessChildren, Plans};
 use crate::process::job_manager::{JobManager, LeaderTerm, STANDALONE_TOKEN};
 use crate::process::storage::Storages;
 use crate::process::task_manager::start_task_executor;
+use crate::resume;
 use crate::session::{ClusterClient, SubmittedJob};
 use millstream_api::error::{Error, ErrorCode, Result};
 use millstream_api::executor::{JobClient, PipelineExecutor};
@@ -62,6 +63,7 @@ impl PipelineExecutor for EmbeddedExecutor {
         for warning in &plan.warnings {
             eprintln!("warning: {warning}");
         }
+        resume::check(&plan.graph)?;
         let cluster = self.cluster()?;
         let job = cluster.submit(plan)?;
         Ok(JobClient::new(Box::new(job)))

@@ -23,8 +23,9 @@
 //! ```
 //!
 //! In reading order: [`prelude`]; [`entry`] (how a program learns what it was started for);
-//! [`launch`]; [`embedded`] (with `interrupt`: Ctrl-C), [`submission`] with [`session`], [`planning`], [`job_process`] (what
-//! becomes of its jobs in each launch mode); [`process`] (what clusters are put together from).
+//! [`launch`]; [`embedded`] (with `interrupt`: Ctrl-C), [`submission`] with [`session`], [`planning`],
+//! [`job_process`] (what becomes of its jobs in each launch mode); `resume` (whether the program can
+//! read a savepoint); [`process`] (what clusters are put together from).
 
 #[doc(hidden)]
 pub use millstream_core as core;
@@ -37,6 +38,7 @@ pub mod job_process;
 pub mod launch;
 pub mod planning;
 pub mod process;
+mod resume;
 pub mod session;
 pub mod submission;
 

@@ -4,6 +4,7 @@ use crate::job_process::encode_result;
 use crate::planning::this_program;
 use crate::process::children::chain;
 use crate::process::daemon::{BLOB_PATIENCE, NO_SECRET, resolve};
+use crate::resume;
 use crate::session::{ClusterClient, SubmittedJob};
 use millstream_api::error::{Error, ErrorCode, Result};
 use millstream_api::executor::{JobClient, JobHandle, JobResult, PipelineExecutor};
@@ -62,6 +63,7 @@ impl PipelineExecutor for SessionExecutor {
         for warning in &plan.warnings {
             eprintln!("warning: {warning}");
         }
+        resume::check(&plan.graph)?;
         let ordinal = self.executed.replace(self.executed.get() + 1);
         let mut graph = plan.graph;
         let earlier = self.results.borrow().clone();

@@ -12,6 +12,7 @@ use crate::operator::{Flow, Operator};
 use millstream_checkpoint::snapshot::{OperatorSnapshot, RestoredOperator, TableSnapshot};
 use millstream_core::checkpoint::Barrier;
 use millstream_core::job_graph::RuntimeMode;
+use millstream_core::job_state::DeclaredState;
 use millstream_core::key_group::MaxParallelism;
 use millstream_core::{Key, OperatorError, Record};
 use millstream_shuffle::batch::{AnyBatch, Batch, BoxBatch, cast};
@@ -20,6 +21,11 @@ use std::marker::PhantomData;
 
 /// The name of the state.
 pub const AGGREGATE: &str = "aggregate";
+
+/// The state of both, as the job graph names it.
+pub fn aggregate_states<K: Key, A: Record>() -> Vec<DeclaredState> {
+    vec![DeclaredState::keyed(AGGREGATE, K::schema(), <()>::schema(), A::schema())]
+}
 
 /// What both aggregates share: the keys of a batch and their state.
 struct Keyed<K, T, A> {

@@ -11,6 +11,7 @@ use crate::restore::RestoreError;
 use crate::table::KeyedTable;
 use millstream_checkpoint::handle::TableSchema;
 use millstream_checkpoint::snapshot::{RestoredTable, TableSnapshot};
+use millstream_core::job_state::DeclaredState;
 use millstream_core::key_group::MaxParallelism;
 use millstream_core::record::{DecodeError, Input, Output, Schema};
 use millstream_core::{Key, Record};
@@ -32,6 +33,11 @@ pub(crate) fn freeze_entries<K: Key, N: Key, V: Record>(
 ) -> TableSnapshot {
     let schema = TableSchema { key: K::schema(), namespace: N::schema(), value: V::schema() };
     TableSnapshot { name: name.to_owned(), schema, content: Box::new(rows.freeze(max, base)) }
+}
+
+/// What snapshots of such a table hold, as the job graph names it.
+pub(crate) fn declare_entries<K: Key, N: Key, V: Record>(name: &str) -> DeclaredState {
+    DeclaredState::keyed(name, K::schema(), N::schema(), V::schema())
 }
 
 /// Takes over what snapshots of such a table hold.
@@ -203,6 +209,11 @@ impl<K: Key, N: Key, V: Record> EntryTable<K, N, V> {
     /// Up to `limit` rows from the row number `cursor` on, and where to go on if there are more.
     pub(crate) fn rows_from(&self, cursor: u32, limit: usize) -> (Vec<u32>, Option<u32>) {
         self.rows.rows_from(cursor, limit)
+    }
+
+    /// What its snapshots hold, as the job graph names it.
+    pub(crate) fn declared(&self, name: &str) -> DeclaredState {
+        declare_entries::<K, N, V>(name)
     }
 
     /// The table as it is now.

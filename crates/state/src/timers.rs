@@ -7,10 +7,11 @@
 //! more than half of the entries are such, the heap is made anew.
 
 use crate::entry_key::{EntryKey, entry_hash};
-use crate::entry_table::{freeze_entries, restore_entries};
+use crate::entry_table::{declare_entries, freeze_entries, restore_entries};
 use crate::restore::RestoreError;
 use crate::table::KeyedTable;
 use millstream_checkpoint::snapshot::{RestoredTable, TableSnapshot};
+use millstream_core::job_state::DeclaredState;
 use millstream_core::key_group::MaxParallelism;
 use millstream_core::time::Timestamp;
 use millstream_core::{Key, Record};
@@ -117,6 +118,11 @@ impl<K: Key, N: Key> TimerQueue<K, N> {
         self.timers.remove_row(entry_hash(hash, name.hash64()), row);
         self.tidy();
         Some(Due { hash, key, namespace: name.0, time })
+    }
+
+    /// What its snapshots hold, as the job graph names it.
+    pub fn declared(name: &str) -> DeclaredState {
+        declare_entries::<K, Name<N>, ()>(name)
     }
 
     /// The timers as they are now.

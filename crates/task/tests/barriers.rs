@@ -201,6 +201,15 @@ fn a_task_is_restored_tail_to_head_and_hears_that_its_checkpoint_is_complete() {
 }
 
 #[test]
+fn a_source_that_the_checkpoint_did_not_know_begins_afresh() {
+    let (mut task, log) = witnesses("");
+    let operators = BTreeMap::new();
+    let from = RestoredTask { checkpoint: CheckpointId(9), finished: false, operators };
+    task.restore(from).expect("nothing fails");
+    assert!(!log.borrow().join(", ").contains("restore source"), "{:?}", log.borrow());
+}
+
+#[test]
 fn state_that_nobody_takes_over_fails_the_task() {
     let (mut task, _) = witnesses("");
     let operators = BTreeMap::from([(OperatorId(77), RestoredOperator::default())]);

@@ -138,6 +138,7 @@ fn plan(ends: &Arc<AtomicBool>) -> Plan {
             id: OperatorId(number),
             name: name.to_owned(),
             declared_at: location(),
+            states: None,
         }],
         splits: Vec::new(),
     };

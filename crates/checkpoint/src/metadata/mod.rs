@@ -60,6 +60,16 @@ impl VertexState {
         self.subtasks.len() as u32
     }
 
+    /// What people call an operator of the chain: the names make up that of the vertex.
+    pub fn operator_name(&self, operator: OperatorId) -> String {
+        let names: Vec<&str> = self.name.split(" -> ").collect();
+        let at = self.operators.iter().position(|id| *id == operator);
+        match at.filter(|_| names.len() == self.operators.len()) {
+            Some(at) => names[at].to_owned(),
+            None => operator.to_string(),
+        }
+    }
+
     /// Every subtask had done all its work.
     pub fn is_finished(&self) -> bool {
         self.subtasks.iter().all(|subtask| subtask.finished)
@@ -198,6 +208,7 @@ pub(crate) mod testing {
                         id: OperatorId(u128::from(id)),
                         name: format!("op{id}"),
                         declared_at: Location { file: "main.rs".to_owned(), line: 1 },
+                        states: None,
                     })
                     .collect(),
                 splits: Vec::new(),

@@ -1,10 +1,11 @@
 //! `list`, `info`, `cancel`, `logs`: questions about jobs, over REST.
 
 use super::run::{absolute, check_program};
-use crate::arguments::{InfoArguments, JobArguments, ListArguments};
+use crate::arguments::{InfoArguments, JobArguments, ListArguments, Planning};
 use crate::client::RestClient;
 use millstream::api::error::{Error, ErrorCode, Result};
 use millstream::core::ids::JobId;
+use millstream::core::job_graph::JobGraph;
 use millstream::launch;
 use serde_json::Value;
 use std::path::Path;
@@ -69,25 +70,40 @@ fn job_info(client: &RestClient, job: JobId) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Plans the program in a process of its own and prints its graph as JSON.
+/// Prints the program's graph as JSON.
 fn program_info(arguments: &InfoArguments) -> Result<ExitCode> {
     let path = Path::new(&arguments.job_or_program);
+    let (parallelism, definitions) = (arguments.parallelism, arguments.target.definitions.clone());
+    println!("{}", plan(path, &arguments.arguments, &Planning { parallelism, definitions })?);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The program's graph.
+pub(super) fn plan_of(path: &Path, words: &[String], planning: &Planning) -> Result<JobGraph> {
+    let text = plan(path, words, planning)?;
+    serde_json::from_str(&text).map_err(|error| {
+        Error::new(ErrorCode::Process, "the program's plan cannot be read")
+            .at(path.display().to_string())
+            .why(error.to_string())
+            .next("build it with this version of Millstream")
+    })
+}
+
+/// Plans the program in a process of its own: its graph as JSON.
+fn plan(path: &Path, words: &[String], planning: &Planning) -> Result<String> {
     check_program(path)?;
     let file = std::env::temp_dir().join(format!("millstream-plan-{}.json", std::process::id()));
     let status = Command::new(absolute(path)?)
-        .args(&arguments.arguments)
+        .args(words)
         .env(launch::MODE, "plan")
         .env(launch::PLAN_FILE, &file)
-        .env(launch::DEFINITIONS, arguments.target.definitions.join("\n"))
-        .env(launch::PARALLELISM, arguments.parallelism.map(|p| p.to_string()).unwrap_or_default())
+        .env(launch::DEFINITIONS, planning.definitions.join("\n"))
+        .env(launch::PARALLELISM, planning.parallelism.map(|p| p.to_string()).unwrap_or_default())
         .status();
     let plan = std::fs::read_to_string(&file);
     let _ = std::fs::remove_file(&file);
     match (status, plan) {
-        (Ok(status), Ok(plan)) if status.success() => {
-            println!("{plan}");
-            Ok(ExitCode::SUCCESS)
-        }
+        (Ok(status), Ok(plan)) if status.success() => Ok(plan),
         _ => Err(Error::new(ErrorCode::Process, "the program did not come to its `execute`")
             .at(path.display().to_string())),
     }

@@ -1,8 +1,10 @@
-//! `state ls|show`: what is in a checkpoint or savepoint, without the program that wrote it.
+//! `state ls|show|diff`: what is in a checkpoint or savepoint, and what a program would make of it.
 //!
 //! - [`snapshot`]: the metadata and where its files are;
-//! - [`rows`]: the rows of one state, as JSON lines.
+//! - [`rows`]: the rows of one state, as JSON lines;
+//! - [`diff`]: held against a program.
 
+mod diff;
 mod rows;
 pub(super) mod snapshot;
 
@@ -20,6 +22,7 @@ pub(super) fn state(action: &StateAction) -> Result<ExitCode> {
     match action {
         StateAction::Ls { place } => list(place),
         StateAction::Show(arguments) => show(arguments),
+        StateAction::Diff(arguments) => diff::diff(arguments),
     }
 }
 
@@ -43,14 +46,9 @@ fn list(place: &SnapshotPlace) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The operators of a chain with their names, which the vertex's name is made of.
+/// The operators of a chain with their names.
 fn operators(vertex: &VertexState) -> Vec<(OperatorId, String)> {
-    let names: Vec<&str> = vertex.name.split(" -> ").collect();
-    let name = |at: usize, id: &OperatorId| match names.len() == vertex.operators.len() {
-        true => names[at].to_owned(),
-        false => id.to_string(),
-    };
-    vertex.operators.iter().enumerate().map(|(at, id)| (*id, name(at, id))).collect()
+    vertex.operators.iter().map(|id| (*id, vertex.operator_name(*id))).collect()
 }
 
 /// What all subtasks hold of one state together.

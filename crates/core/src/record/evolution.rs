@@ -33,6 +33,56 @@ pub struct Incompatible {
     pub advice: String,
 }
 
+/// What becomes of a field in the program's rows.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(tag = "change", rename_all = "lowercase")]
+pub enum FieldChange {
+    /// It has another name.
+    Renamed {
+        /// The field, by its path from the outside, with its new name.
+        field: String,
+        /// The old name.
+        from: String,
+    },
+    /// Its numbers have more bits.
+    Widened {
+        /// The field; nothing for the whole value.
+        field: String,
+        /// The old kind.
+        from: String,
+        /// The new kind.
+        to: String,
+    },
+    /// It is new, and has its default in older rows.
+    Added {
+        /// The field.
+        field: String,
+        /// What it is.
+        shape: String,
+    },
+    /// It is gone, and what it held is left behind.
+    Dropped {
+        /// The field.
+        field: String,
+        /// What it was.
+        shape: String,
+    },
+}
+
+impl std::fmt::Display for FieldChange {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Renamed { field, from } => write!(f, "rename `{from}` to `{field}`"),
+            Self::Widened { field, from, to } if field.is_empty() => {
+                write!(f, "widen the value from {from} to {to}")
+            }
+            Self::Widened { field, from, to } => write!(f, "widen `{field}` from {from} to {to}"),
+            Self::Added { field, shape } => write!(f, "add `{field}`: {shape}, with its default"),
+            Self::Dropped { field, shape } => write!(f, "drop `{field}`: {shape}"),
+        }
+    }
+}
+
 /// What is done with one value of a written row.
 #[derive(Clone, Debug)]
 enum Step {
@@ -81,8 +131,15 @@ impl RowReader {
         if written.fingerprint() == wanted.fingerprint() {
             return Ok(Self { step: Step::Fixed(0), identity: true });
         }
-        let step = Planner { path: Vec::new() }.step(written, wanted)?;
+        let step = Planner::default().step(written, wanted)?;
         Ok(Self { identity: step.is_identity(), step })
+    }
+
+    /// What becomes of the fields of the schema `written` in a program that has `wanted`.
+    pub fn changes(written: &Schema, wanted: &Schema) -> Result<Vec<FieldChange>, Incompatible> {
+        let mut planner = Planner::default();
+        planner.step(written, wanted)?;
+        Ok(planner.changes)
     }
 
     /// Rows are the same bytes in both schemas.
@@ -99,8 +156,11 @@ impl RowReader {
 }
 
 /// Plans, and knows where it is.
+#[derive(Default)]
 struct Planner {
     path: Vec<String>,
+    /// What it has found to be different.
+    changes: Vec<FieldChange>,
 }
 
 impl Planner {
@@ -139,7 +199,14 @@ impl Planner {
         }
         Ok(match (written, wanted) {
             (Schema::Plain(from), Schema::Plain(to)) => match plain(from, to) {
-                Some(step) => step,
+                Some(step) => {
+                    if from != to {
+                        let (from, to) = (from.clone(), to.clone());
+                        let field = self.path.join(".");
+                        self.changes.push(FieldChange::Widened { field, from, to });
+                    }
+                    step
+                }
                 None => return self.refuse(written, wanted, KEEP_KIND),
             },
             (Schema::Option(from), Schema::Option(to)) => {
@@ -202,22 +269,42 @@ impl Planner {
         for field in wanted {
             origins.push(match origin(written, wanted, field) {
                 Some(at) => {
+                    if written[at].name != field.name {
+                        let (field, from) = (self.of(&field.name), written[at].name.clone());
+                        self.changes.push(FieldChange::Renamed { field, from });
+                    }
                     steps[at] =
                         Some(self.below(&field.name, &written[at].schema, &field.schema)?);
                     Origin::Written(at)
                 }
-                None => Origin::Default(self.default(field)?),
+                None => {
+                    let default = self.default_row(field)?;
+                    let (field, shape) = (self.of(&field.name), field.schema.to_string());
+                    self.changes.push(FieldChange::Added { field, shape });
+                    Origin::Default(default)
+                }
             });
         }
         let skipped = |(step, field): (Option<Step>, &Field)| match step {
             Some(step) => Ok(step),
-            None => self.below(&field.name, &field.schema, &field.schema),
+            None => {
+                let step = self.below(&field.name, &field.schema, &field.schema)?;
+                let (field, shape) = (self.of(&field.name), field.schema.to_string());
+                self.changes.push(FieldChange::Dropped { field, shape });
+                Ok(step)
+            }
         };
         let steps = steps.into_iter().zip(written).map(skipped).collect::<Result<_, _>>()?;
         Ok(Fields { written: steps, wanted: origins })
     }
 
-    fn default(&self, field: &Field) -> Result<Vec<u8>, Incompatible> {
+    /// The path of a field of what is at hand.
+    fn of(&self, field: &str) -> String {
+        let path = self.path.iter().map(String::as_str).chain([field]);
+        path.collect::<Vec<_>>().join(".")
+    }
+
+    fn default_row(&self, field: &Field) -> Result<Vec<u8>, Incompatible> {
         match (&field.default, &field.schema) {
             (Some(row), _) => Ok(row.clone()),
             (None, Schema::Option(_)) => Ok(vec![0]),

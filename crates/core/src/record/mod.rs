@@ -19,7 +19,7 @@ mod serde_bridge;
 mod str;
 
 pub use codec::{DecodeError, Input, Output, SliceOutput};
-pub use evolution::{Incompatible, RowReader};
+pub use evolution::{FieldChange, Incompatible, RowReader};
 pub use schema::{Field, Fingerprint, Schema, Variant};
 pub use serde_bridge::Serde;
 pub use str::Str;

@@ -94,6 +94,13 @@ impl Drop for Level {
     }
 }
 
+fn visit_fields(fields: &mut [Field], visit: &mut dyn FnMut(&mut Field)) {
+    for field in fields {
+        visit(field);
+        field.schema.for_each_field(visit);
+    }
+}
+
 impl Serialize for Schema {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         // The derived function, which `remote` makes one of the type.
@@ -114,6 +121,25 @@ impl Schema {
     /// A kind without parts.
     pub fn plain(kind: &str) -> Self {
         Self::Plain(kind.to_owned())
+    }
+
+    /// Shows every field, each before those inside it.
+    pub fn for_each_field(&mut self, visit: &mut dyn FnMut(&mut Field)) {
+        match self {
+            Self::Plain(_) | Self::Foreign(_) => (),
+            Self::Option(inner) | Self::List(inner) | Self::Array(inner, _) => {
+                inner.for_each_field(visit);
+            }
+            Self::Map(key, value) => {
+                key.for_each_field(visit);
+                value.for_each_field(visit);
+            }
+            Self::Tuple(parts) => parts.iter_mut().for_each(|part| part.for_each_field(visit)),
+            Self::Struct { fields, .. } => visit_fields(fields, visit),
+            Self::Enum { variants, .. } => {
+                variants.iter_mut().for_each(|variant| visit_fields(&mut variant.fields, visit));
+            }
+        }
     }
 
     /// What two processes compare: the hash of the schema's text. Names count, aliases do not.

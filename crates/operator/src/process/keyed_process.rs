@@ -16,6 +16,7 @@ use crate::operator::{Flow, Operator};
 use crate::side_output::SideOutputs;
 use millstream_checkpoint::snapshot::{OperatorSnapshot, RestoredOperator};
 use millstream_core::checkpoint::Barrier;
+use millstream_core::job_state::DeclaredState;
 use millstream_core::key_group::MaxParallelism;
 use millstream_core::time::{MAX_WATERMARK, Timestamp};
 use millstream_core::{Key, OperatorError, Record};
@@ -94,6 +95,13 @@ impl<K: Key, T: Record, F: KeyedProcessFunction<K, T>> KeyedProcess<K, T, F> {
             sides: SideOutputs::new(),
             waiting: Waiting::new(),
         })
+    }
+
+    /// What state it has, as the job graph names it.
+    pub fn states() -> Vec<DeclaredState> {
+        let mut states = KeyedStateStore::<K, F::State>::new().states();
+        states.extend(TimerService::<K>::states());
+        states
     }
 
     /// What state and timers take.

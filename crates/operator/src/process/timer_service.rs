@@ -3,6 +3,7 @@
 use super::function::TimeDomain;
 use millstream_checkpoint::snapshot::{OperatorSnapshot, RestoredOperator};
 use millstream_core::Key;
+use millstream_core::job_state::DeclaredState;
 use millstream_core::key_group::MaxParallelism;
 use millstream_core::time::{MIN_WATERMARK, Timestamp};
 use millstream_state::TimerQueue;
@@ -29,6 +30,11 @@ impl<K: Key> TimerService<K> {
             watermark: MIN_WATERMARK,
             now: 0,
         }
+    }
+
+    /// What state it has, as the job graph names it.
+    pub(super) fn states() -> Vec<DeclaredState> {
+        [EVENT, PROCESSING].map(TimerQueue::<K, ()>::declared).into()
     }
 
     /// Takes out the first timer that is due.

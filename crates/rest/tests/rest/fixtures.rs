@@ -73,7 +73,8 @@ pub(crate) fn graph(name: &str, mode: RuntimeMode) -> JobGraph {
 
 fn operator(name: &str) -> OperatorInfo {
     let declared_at = Location { file: "src/main.rs".to_owned(), line: 7 };
-    OperatorInfo { id: OperatorId(name.len() as u128), name: name.to_owned(), declared_at }
+    let id = OperatorId(name.len() as u128);
+    OperatorInfo { id, name: name.to_owned(), declared_at, states: None }
 }
 
 pub(crate) fn jobs() -> Vec<ExecutionGraphDetails> {

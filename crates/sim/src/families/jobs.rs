@@ -69,6 +69,7 @@ fn draw_vertex(rng: &mut Rng, number: usize, shape: JobShape) -> JobVertex {
             id: OperatorId(100 + number as u128),
             name: format!("op {number}"),
             declared_at: Location::default(),
+            states: None,
         }],
         splits: (0..splits).map(|split| SourceSplit(vec![split])).collect(),
     }

@@ -7,6 +7,7 @@ use super::{StateTable, expired_rows};
 use crate::entry_table::{EntryTable, Hashed, Walk};
 use crate::restore::RestoreError;
 use millstream_checkpoint::snapshot::{RestoredTable, TableSnapshot};
+use millstream_core::job_state::DeclaredState;
 use millstream_core::key_group::MaxParallelism;
 use millstream_core::time::Timestamp;
 use millstream_core::{Key, Record};
@@ -167,6 +168,10 @@ impl<P: Key, T: Record, S: Stored<T>> StateTable for ListTable<P, T, S> {
 
     fn memory_bytes(&self) -> usize {
         self.items.memory_bytes()
+    }
+
+    fn declared(&self) -> DeclaredState {
+        self.items.declared(self.spec.name).with_aliases(self.spec.aliases)
     }
 
     fn freeze(&mut self, max: MaxParallelism, base: bool) -> TableSnapshot {

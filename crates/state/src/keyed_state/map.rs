@@ -7,6 +7,7 @@ use super::{StateTable, expired_rows};
 use crate::entry_table::{EntryTable, Hashed, Walk};
 use crate::restore::RestoreError;
 use millstream_checkpoint::snapshot::{RestoredTable, TableSnapshot};
+use millstream_core::job_state::DeclaredState;
 use millstream_core::key_group::MaxParallelism;
 use millstream_core::time::Timestamp;
 use millstream_core::{Key, Record};
@@ -235,6 +236,10 @@ impl<P: Key, K: Key, V: Record, S: Stored<V>> StateTable for MapTable<P, K, V, S
 
     fn memory_bytes(&self) -> usize {
         self.entries.memory_bytes()
+    }
+
+    fn declared(&self) -> DeclaredState {
+        self.entries.declared(self.spec.name).with_aliases(self.spec.aliases)
     }
 
     fn freeze(&mut self, max: MaxParallelism, base: bool) -> TableSnapshot {

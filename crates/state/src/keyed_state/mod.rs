@@ -36,6 +36,7 @@ use millstream_checkpoint::snapshot::{RestoredTable, TableSnapshot};
 #[doc(hidden)]
 pub use millstream_core::Key;
 use millstream_core::Record;
+use millstream_core::job_state::DeclaredState;
 use millstream_core::key_group::MaxParallelism;
 use millstream_core::time::Timestamp;
 use std::rc::Rc;
@@ -135,6 +136,9 @@ pub trait StateTable {
 
     /// What it takes.
     fn memory_bytes(&self) -> usize;
+
+    /// What its snapshots hold, under the name of its field.
+    fn declared(&self) -> DeclaredState;
 
     /// The table as it is now, under the name of its field.
     fn freeze(&mut self, max: MaxParallelism, base: bool) -> TableSnapshot;

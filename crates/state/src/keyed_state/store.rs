@@ -4,7 +4,9 @@ use super::scope::CallScope;
 use super::{FieldSpec, KeyedState, StateTable};
 use crate::restore::RestoreError;
 use crate::table::{KeyedTable, Visited};
+use millstream_checkpoint::handle::TableSchema;
 use millstream_checkpoint::snapshot::{OperatorSnapshot, RestoredOperator, TableSnapshot};
+use millstream_core::job_state::DeclaredState;
 use millstream_core::key_group::MaxParallelism;
 use millstream_core::time::Timestamp;
 use millstream_core::{Key, Record};
@@ -151,6 +153,17 @@ impl<K: Key, S: KeyedState> KeyedStateStore<K, S> {
                 self.rows.put(hash, &key, &row);
             }
         }
+    }
+
+    /// What its snapshots hold, as the job graph names it.
+    pub fn states(&mut self) -> Vec<DeclaredState> {
+        let mut states = Vec::new();
+        if S::HAS_ROW {
+            let TableSchema { key, namespace, value } = KeyedTable::<K, S::Row>::schema();
+            states.push(DeclaredState::keyed(ROW, key, namespace, value));
+        }
+        self.state.tables(&mut |table| states.push(table.declared()));
+        states
     }
 
     /// Hands over all state as it is now; `base` as for [`KeyedTable::freeze`].

@@ -14,7 +14,7 @@ pub struct RestoredTask {
     pub checkpoint: CheckpointId,
     /// The task had done all its work: nothing is left but to say so.
     pub finished: bool,
-    /// The states of its operators, and of its source.
+    /// The states of its operators, and of its source: of all that the checkpoint knew.
     pub operators: BTreeMap<OperatorId, RestoredOperator>,
 }
 
@@ -24,7 +24,10 @@ impl StreamTask {
     pub fn restore(&mut self, from: RestoredTask) -> Result<(), TaskError> {
         let RestoredTask { checkpoint, finished, mut operators } = from;
         self.chain.restore(|id| operators.remove(&id).unwrap_or_default())?;
-        let source = self.head.id().map(|id| operators.remove(&id).unwrap_or_default());
+        let (is_source, source) = match self.head.id() {
+            Some(id) => (true, operators.remove(&id)),
+            None => (false, None),
+        };
         if let Some((id, _)) = operators.first_key_value() {
             let message = format!(
                 "checkpoint {checkpoint} has state of an operator {id}, which this task does not run"
@@ -34,10 +37,11 @@ impl StreamTask {
         }
         if finished {
             self.checkpoints.wait_at_end = false;
-            self.phase = if source.is_some() { Phase::Ending } else { Phase::Passing };
+            self.phase = if is_source { Phase::Ending } else { Phase::Passing };
         } else if let Some(source) = source {
             self.head.restore(&source)?;
         }
+        // A source that the checkpoint did not know is new: it begins as in a job that begins afresh.
         self.chain.notify(|operator| operator.checkpoint_completed(checkpoint))
     }
 }

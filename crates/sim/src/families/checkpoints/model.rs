@@ -171,6 +171,7 @@ fn draw_graph(rng: &mut Rng, knobs: &Knobs) -> JobGraph {
                 id: OperatorId(100 + number as u128),
                 name: format!("operator {number}"),
                 declared_at: Location::default(),
+                states: None,
             }],
             splits: match number {
                 0 => (0..knobs.splits).map(|split| SourceSplit(vec![split])).collect(),
