@@ -222,10 +222,10 @@ pub(crate) struct StateDiffArguments {
     /// How the program is planned
     #[command(flatten)]
     pub planning: Planning,
-    /// The directory of a checkpoint or savepoint
-    pub path: PathBuf,
+    /// The directory of a checkpoint or savepoint: a path or `s3://...`
+    pub path: String,
     /// The program, or a later checkpoint or savepoint
-    pub program: PathBuf,
+    pub program: String,
     /// Its arguments
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub arguments: Vec<String>,

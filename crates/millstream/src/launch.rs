@@ -15,8 +15,6 @@ pub const SESSION_ID: &str = "MILLSTREAM_JOBMANAGER_SESSION";
 /// `session`: the directory of the cluster's high availability, in which its leader is found: a path
 /// or `s3://…`.
 pub const HIGH_AVAILABILITY: &str = "MILLSTREAM_HIGH_AVAILABILITY";
-/// `session`, `job-process`: how object stores are reached, as JSON: keys `s3.*` with their values.
-pub const OBJECT_STORE: &str = "MILLSTREAM_OBJECT_STORE";
 /// `session`: `host:port` of the blob server.
 pub const BLOB_SERVER: &str = "MILLSTREAM_BLOB_SERVER";
 /// `session`: set if `execute` is not to wait for the job's end.

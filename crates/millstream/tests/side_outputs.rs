@@ -26,14 +26,14 @@ impl KeyedProcessFunction<u64, u64> for Sort {
     type Out = u64;
 
     fn process(&mut self, n: u64, ctx: &mut ProcessContext<'_, u64, (), u64>) -> FunctionResult {
-        if n % 1_000 == 0 {
+        if n.is_multiple_of(1_000) {
             ctx.output(&self.round, n.to_string());
         }
         ctx.output(&self.unread, (n, n * n));
-        if n % 2 == 0 {
-            ctx.emit(n)
+        if n.is_multiple_of(2) {
+            ctx.emit(n);
         } else {
-            ctx.output(&self.odd, n)
+            ctx.output(&self.odd, n);
         }
         Ok(())
     }

@@ -129,8 +129,8 @@ impl SideOutputs {
         if !self.full {
             return Ok(());
         }
-        let sides = self.sides.iter();
-        sides.map(|side| check_surplus_of(side.batch.len(), side.batch.record_bytes())).collect()
+        let mut sides = self.sides.iter();
+        sides.try_for_each(|side| check_surplus_of(side.batch.len(), side.batch.record_bytes()))
     }
 
     /// Gives every batch that is not empty, with its number, to somebody who empties it.

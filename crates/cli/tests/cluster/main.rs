@@ -3,12 +3,9 @@
 //! - `harness`: a cluster of its own for each test, in a directory of its own;
 //! - `ha`: JobManagers that die, and the jobs that do not;
 //! - `ledger`: what must be counted once, whatever happens;
-<<<<<<< HEAD
 //! - `s3`: the same with all that is kept in an object store;
 //! - `storm`: all of that together, on a `disk` that fails;
-=======
 //! - `upgrade`: versions of a program, and what one wrote for another to read;
->>>>>>> af7a35d (state: programs name their states, and are held against a savepoint before anything starts)
 //! - `runs`: what works; `faults`: what must end well although something went wrong.
 
 mod disk;
@@ -17,9 +14,6 @@ mod ha;
 mod harness;
 mod ledger;
 mod runs;
-<<<<<<< HEAD
 mod s3;
 mod storm;
-=======
 mod upgrade;
->>>>>>> af7a35d (state: programs name their states, and are held against a savepoint before anything starts)

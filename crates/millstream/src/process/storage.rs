@@ -4,7 +4,6 @@
 //! and clients are told by those who start them, in a variable: what may be secret is neither in the
 //! job's graph nor on a command line.
 
-use crate::launch::{OBJECT_STORE, variable};
 use millstream_api::error::{Error, ErrorCode, Result as Outcome};
 use millstream_checkpoint::pointer::ConditionalStore;
 use millstream_checkpoint::storage::{Storage, StorageError};
@@ -18,6 +17,9 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// `session`, `job-process`: how object stores are reached, as JSON: keys `s3.*` with their values.
+pub const OBJECT_STORE: &str = "MILLSTREAM_OBJECT_STORE";
 
 /// Keys that say how object stores are reached begin so.
 const KEYS: &str = "s3.";
@@ -63,7 +65,7 @@ impl Storages {
 
     /// What whoever started this process said of object stores counts.
     pub fn from_environment() -> Outcome<Self> {
-        let told = variable(OBJECT_STORE).unwrap_or_else(|| "{}".to_owned());
+        let told = std::env::var(OBJECT_STORE).unwrap_or_else(|_| "{}".to_owned());
         let configuration = serde_json::from_str(&told).map_err(|error| {
             let summary = format!("`{OBJECT_STORE}` cannot be read");
             Error::new(ErrorCode::Process, summary).why(error.to_string())

@@ -176,13 +176,10 @@ fn files_in(directory: &Path) -> Vec<String> {
     let mut found = Vec::new();
     let mut open = vec![directory.to_owned()];
     while let Some(next) = open.pop() {
-        for entry in std::fs::read_dir(next).into_iter().flatten().flatten() {
-            match entry.path() {
-                path if path.is_dir() => open.push(path),
-                path => {
-                    found.extend(path.strip_prefix(directory).map(|it| it.display().to_string()))
-                }
-            }
+        for path in std::fs::read_dir(next).into_iter().flatten().flatten().map(|it| it.path()) {
+            let Ok(below) = path.strip_prefix(directory) else { continue };
+            let below = below.display().to_string();
+            if path.is_dir() { open.push(path) } else { found.push(below) }
         }
     }
     found.sort();

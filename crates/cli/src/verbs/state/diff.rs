@@ -2,22 +2,27 @@
 
 use super::snapshot::Snapshot;
 use crate::arguments::StateDiffArguments;
+use crate::configuration::storages;
 use crate::verbs::jobs::plan_of;
 use millstream::api::error::Result;
 use millstream::core::job_graph::JobGraph;
 use millstream_checkpoint::compatibility::Comparison;
 use millstream_checkpoint::metadata::METADATA_FILE;
 use millstream_checkpoint::reassign::Reassignment;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 /// Fails (exit code 1) if the state could not be restored.
 pub(super) fn diff(arguments: &StateDiffArguments) -> Result<ExitCode> {
-    let snapshot = Snapshot::open(&arguments.path)?;
-    let other = &arguments.program;
-    let is_snapshot = other.is_dir() || other.file_name().is_some_and(|name| name == METADATA_FILE);
+    let storages = storages(&arguments.planning.definitions)?;
+    let snapshot = Snapshot::open(&arguments.path, storages.clone())?;
+    let other = Path::new(&arguments.program);
+    let is_snapshot = arguments.program.contains("://")
+        || other.is_dir()
+        || other.file_name().is_some_and(|name| name == METADATA_FILE);
     let (comparison, problem) = if is_snapshot {
-        let later = Snapshot::open(other)?;
+        let later = Snapshot::open(&arguments.program, storages)?;
         let comparison = Comparison::between(&snapshot.metadata, &later.metadata);
         let problem = comparison.unclaimed().or_else(|| comparison.refusal());
         (comparison, problem)
