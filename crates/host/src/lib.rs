@@ -11,6 +11,8 @@
 //! - [`storage`]: where checkpoints keep their files;
 //! - [`directories`]: where files live, and who sweeps up;
 //! - `configuration` (a feature): reads the configuration file;
+//! - `disk`: the calls on which their durability stands;
+//! - [`mutant`]: planted bugs for the simulator;
 //! - [`pointer`]: records in a directory that are changed by compare-and-set;
 //! - [`log_file`], [`pid_file`], [`signals`], [`memory`], [`process`]: small tools.
 //!
@@ -35,10 +37,15 @@ pub mod child;
 pub mod configuration;
 pub mod descriptor;
 pub mod directories;
+#[cfg(feature = "simulated-disk")]
+pub mod disk;
+#[cfg(not(feature = "simulated-disk"))]
+mod disk;
 mod durable;
 mod error_kind;
 pub mod log_file;
 pub mod memory;
+pub mod mutant;
 pub mod pid_file;
 pub mod pointer;
 pub mod process;

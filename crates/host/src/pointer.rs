@@ -18,12 +18,12 @@
 //! It needs hard links and a directory that all see alike: local file systems, and NFS from version
 //! 3 on, where a link whose answer was lost is recognised by the temporary file's own identity.
 
-use crate::durable::sync_directory;
+use crate::disk::{self, File, sync_directory};
+use crate::mutant;
+use crate::storage::make_directory;
 use millstream_checkpoint::pointer::{ConditionalStore, Put, Version};
 use millstream_checkpoint::storage::StorageError;
-use std::fs::{self, File};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
@@ -55,12 +55,7 @@ impl DirectoryStore {
     /// The records in a directory, for reading and writing. The directory is made if it is not there,
     /// and what writers left behind long ago is removed.
     pub fn create(directory: &Path) -> Result<Self, StorageError> {
-        let made = fs::create_dir_all(directory).and_then(|()| match directory.parent() {
-            Some(parent) if parent.as_os_str().is_empty() => sync_directory(Path::new(".")),
-            Some(parent) => sync_directory(parent),
-            None => Ok(()),
-        });
-        made.map_err(|error| failed("create", directory, &error))?;
+        make_directory(directory).map_err(|error| failed("create", directory, &error))?;
         let store = Self::at(directory);
         store.sweep();
         Ok(store)
@@ -84,9 +79,8 @@ impl DirectoryStore {
     /// The versions that are there, in ascending order.
     fn versions(&self, key: &str) -> io::Result<Vec<u64>> {
         let mut versions = Vec::new();
-        for entry in fs::read_dir(&self.directory)? {
-            let name = entry?.file_name();
-            let number = name.to_str().and_then(|name| name.strip_prefix(key)?.strip_prefix('.'));
+        for name in disk::names(&self.directory)? {
+            let number = name.strip_prefix(key).and_then(|rest| rest.strip_prefix('.'));
             versions.extend(number.and_then(|number| number.parse::<u64>().ok()));
         }
         versions.sort_unstable();
@@ -102,13 +96,13 @@ impl DirectoryStore {
         let number = self.written.fetch_add(1, Ordering::Relaxed);
         let path = self.directory.join(format!(".{key}.{:016x}-{number}.tmp", self.nonce));
         let write = || {
-            let mut file = File::options().write(true).create_new(true).mode(0o600).open(&path)?;
+            let mut file = File::create_new(&path, 0o600)?;
             file.write_all(bytes)?;
-            file.sync_all()
+            if mutant::on("record_is_not_synced") { Ok(()) } else { file.sync() }
         };
         write().map_err(|error| {
             // What is left of it is swept one day.
-            let _ = fs::remove_file(&path);
+            let _ = disk::remove_file(&path);
             failed("write", &path, &error)
         })?;
         Ok(path)
@@ -117,7 +111,7 @@ impl DirectoryStore {
     /// Makes the temporary file version `next`, whose predecessor is the highest.
     fn publish(&self, key: &str, temporary: &Path, next: u64) -> Put {
         let path = self.path(key, next);
-        let link = fs::hard_link(temporary, &path);
+        let link = disk::hard_link(temporary, &path);
         if let Err(error) = link
             && !is_same_file(temporary, &path)
         {
@@ -127,7 +121,11 @@ impl DirectoryStore {
             };
         }
         // It is there; whether it counts depends on the others.
-        match sync_directory(&self.directory).and_then(|()| self.versions(key)) {
+        let synced = match mutant::on("link_is_not_synced") {
+            true => Ok(()),
+            false => sync_directory(&self.directory),
+        };
+        match synced.and_then(|()| self.versions(key)) {
             Err(error) => Put::Unknown(unknown("sync", &path, &error)),
             Ok(versions) => self.judge(key, next, &versions),
         }
@@ -142,22 +140,20 @@ impl DirectoryStore {
         }
         for old in versions.iter().take_while(|old| old.saturating_add(KEPT) <= highest) {
             // Whoever makes the next version tries again.
-            let _ = fs::remove_file(self.path(key, *old));
+            let _ = disk::remove_file(&self.path(key, *old));
         }
         Put::Written(Version(next.to_string()))
     }
 
     /// Removes temporary files of writers that are gone.
     fn sweep(&self) {
-        let Ok(entries) = fs::read_dir(&self.directory) else { return };
-        for entry in entries.flatten() {
-            let name = entry.file_name();
-            let is_temporary =
-                name.to_str().is_some_and(|name| name.starts_with('.') && name.ends_with(".tmp"));
-            let modified = entry.metadata().and_then(|metadata| metadata.modified());
-            let age = modified.ok().and_then(|at| SystemTime::now().duration_since(at).ok());
+        for name in disk::names(&self.directory).unwrap_or_default() {
+            let is_temporary = name.starts_with('.') && name.ends_with(".tmp");
+            let path = self.directory.join(name);
+            let modified = disk::metadata(&path).ok().and_then(|meta| meta.modified);
+            let age = modified.and_then(|at| SystemTime::now().duration_since(at).ok());
             if is_temporary && age.is_some_and(|age| age > ABANDONED_AFTER) {
-                let _ = fs::remove_file(entry.path());
+                let _ = disk::remove_file(&path);
             }
         }
     }
@@ -207,14 +203,13 @@ impl ConditionalStore for DirectoryStore {
             Ok(highest) if highest != base => Put::Conflict,
             Ok(_) => self.publish(key, &temporary, base + 1),
         };
-        let _ = fs::remove_file(&temporary);
+        let _ = disk::remove_file(&temporary);
         put
     }
 }
 
 fn read_file(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(RECORD_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    let bytes = File::open(path)?.read_at_most(RECORD_BYTES_MAX + 1)?;
     if bytes.len() as u64 > RECORD_BYTES_MAX {
         return Err(io::Error::other(format!("it has more than {RECORD_BYTES_MAX} bytes")));
     }
@@ -223,8 +218,8 @@ fn read_file(path: &Path) -> io::Result<Vec<u8>> {
 
 /// Whether both names lead to one file.
 fn is_same_file(one: &Path, other: &Path) -> bool {
-    match (fs::metadata(one), fs::metadata(other)) {
-        (Ok(one), Ok(other)) => (one.dev(), one.ino()) == (other.dev(), other.ino()),
+    match (disk::metadata(one), disk::metadata(other)) {
+        (Ok(one), Ok(other)) => one.identity == other.identity,
         _ => false,
     }
 }

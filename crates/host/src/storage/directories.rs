@@ -4,7 +4,8 @@
 //! on. Whoever finds a directory in place cannot know whether its maker has got round to syncing the
 //! entry: so each process syncs the entries below the root once itself, and remembers that.
 
-use crate::durable::sync_directory;
+use crate::disk;
+use crate::mutant;
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -28,16 +29,16 @@ impl Directories {
 
     /// Makes the directory and those above it, as far as they are missing, and all of it durable.
     pub(super) fn make(&self, directory: &Path) -> io::Result<()> {
-        if self.is_durable(directory) && directory.is_dir() {
+        if self.is_durable(directory) && disk::is_directory(directory) {
             return Ok(());
         }
-        let is_made = match std::fs::create_dir(directory) {
+        let is_made = match disk::create_directory(directory) {
             Ok(()) => true,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let above = directory.parent().ok_or(error)?;
                 self.make(above)?;
                 // Another process may be making it too.
-                std::fs::create_dir(directory).is_ok()
+                disk::create_directory(directory).is_ok()
             }
             Err(_) => false,
         };
@@ -47,11 +48,9 @@ impl Directories {
         match directory.parent() {
             Some(above) if directory != self.root && directory.starts_with(&self.root) => {
                 self.make(above)?;
-                sync_directory(above)?;
+                sync(above)?;
             }
-            // What was there above the root is not ours to vouch for, and often not ours to open.
-            Some(above) if is_made => sync_directory(above)?,
-            _ => (),
+            _ => sync_names_up(directory, is_made)?,
         }
         self.remember(directory);
         Ok(())
@@ -70,18 +69,42 @@ impl Directories {
     }
 }
 
+/// Makes the names of a directory and of all above it durable: whoever made one of them may have been
+/// killed before it did that. What is not ours to open was set up by somebody else, who has seen to it;
+/// only of a directory that was made just now the name must be durable. `is_made`: this one was.
+fn sync_names_up(directory: &Path, is_made: bool) -> io::Result<()> {
+    use io::ErrorKind::{InvalidInput, PermissionDenied, ReadOnlyFilesystem, Unsupported};
+    let mut must = is_made;
+    for above in directory.ancestors().skip(1).filter(|above| !above.as_os_str().is_empty()) {
+        match sync(above).map_err(|error| (error.kind(), error)) {
+            Ok(()) => must = false,
+            Err((InvalidInput | PermissionDenied | ReadOnlyFilesystem | Unsupported, _))
+                if !must =>
+            {
+                break;
+            }
+            Err((_, error)) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn sync(directory: &Path) -> io::Result<()> {
+    match mutant::on("directory_is_not_synced") {
+        true => Ok(()),
+        false => disk::sync_directory(directory),
+    }
+}
+
 /// Nothing, if the directory is there after all; else why it could not be made.
 fn explain_missing(directory: &Path) -> io::Result<()> {
-    if directory.is_dir() {
+    if disk::is_directory(directory) {
         return Ok(());
     }
-    if std::fs::symlink_metadata(directory).is_ok() {
+    if disk::symlink_metadata(directory).is_ok() {
         let message = format!("`{}` is there and is no directory", directory.display());
         return Err(io::Error::new(io::ErrorKind::NotADirectory, message));
     }
-    std::fs::create_dir(directory).or_else(
-        |error| {
-            if directory.is_dir() { Ok(()) } else { Err(error) }
-        },
-    )
+    disk::create_directory(directory)
+        .or_else(|error| if disk::is_directory(directory) { Ok(()) } else { Err(error) })
 }

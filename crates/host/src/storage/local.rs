@@ -8,12 +8,10 @@ use super::directories::Directories;
 use super::output::Output;
 use super::path::{below, file_below, is_hidden};
 use super::refused;
-use crate::durable::sync_directory;
+use crate::disk::{self, File, Meta};
 use millstream_checkpoint::storage::{StateOutput, Storage, StorageError};
-use std::fs::{self, File};
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -29,8 +27,8 @@ pub fn local(root: &Path) -> Result<Arc<dyn Storage>, StorageError> {
     if root.to_str().is_none() {
         return invalid("the path is not UTF-8");
     }
-    match fs::metadata(root) {
-        Ok(meta) if !meta.is_dir() => return invalid("it is not a directory"),
+    match disk::metadata(root) {
+        Ok(meta) if !meta.is_directory => return invalid("it is not a directory"),
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             return Err(refused("use directory", root, error));
         }
@@ -85,8 +83,8 @@ impl Storage for Local {
 
     fn length(&self, path: &str) -> Result<Option<u64>, StorageError> {
         let path = file_below("look at", &self.root, path)?;
-        match fs::metadata(&path) {
-            Ok(meta) if meta.is_file() => Ok(Some(meta.len())),
+        match disk::metadata(&path) {
+            Ok(Meta { is_file: true, bytes, .. }) => Ok(Some(bytes)),
             Ok(_) => Err(refused("look at", &path, "it is not a file")),
             Err(error) if is_absent(&error) => Ok(None),
             Err(error) => Err(refused("look at", &path, error)),
@@ -119,7 +117,7 @@ fn is_absent(error: &io::Error) -> bool {
 /// All of the range, or an error: a file that has become shorter is not the one that was written.
 fn read_exactly(path: &Path, range: &Range<u64>) -> io::Result<Vec<u8>> {
     let file = File::open(path)?;
-    let length = file.metadata()?.len();
+    let length = file.bytes()?;
     if range.start > range.end || range.end > length {
         let (from, to) = (range.start, range.end);
         let message = format!("bytes {from} to {to} were asked for, and it has {length}");
@@ -134,12 +132,12 @@ fn read_exactly(path: &Path, range: &Range<u64>) -> io::Result<Vec<u8>> {
 /// Removes a file, or a directory with all that is in it, for good: what is deleted later is not gone
 /// earlier, also after a power cut.
 fn remove(path: &Path) -> io::Result<()> {
-    if fs::symlink_metadata(path)?.is_dir() {
-        fs::remove_dir_all(path)?;
+    if disk::symlink_metadata(path)?.is_directory {
+        disk::remove_directory_and_content(path)?;
     } else {
-        fs::remove_file(path)?;
+        disk::remove_file(path)?;
     }
-    path.parent().map_or(Ok(()), sync_directory)
+    path.parent().map_or(Ok(()), disk::sync_directory)
 }
 
 /// Adds the files below a directory; `prefix` is its path.
@@ -150,29 +148,27 @@ fn add_files(
     paths: &mut Vec<String>,
 ) -> Result<(), StorageError> {
     let failed = |error| refused("list", directory, error);
-    let entries = match fs::read_dir(directory) {
-        Ok(entries) => entries,
+    let names = match disk::names(directory) {
+        Ok(names) => names,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(failed(error)),
     };
-    for entry in entries {
-        let entry = entry.map_err(failed)?;
-        // A name that is not UTF-8 is none of ours.
-        let Ok(name) = entry.file_name().into_string() else { continue };
-        // So is one that has vanished since.
-        let Ok(meta) = fs::metadata(entry.path()) else { continue };
+    for name in names {
+        let inside = directory.join(&name);
+        // What has vanished since is none of ours.
+        let Ok(meta) = disk::metadata(&inside) else { continue };
         if is_hidden(&name) {
             continue;
         }
         let path = format!("{prefix}{name}");
-        if meta.is_file() {
+        if meta.is_file {
             paths.push(path);
-        } else if meta.is_dir() {
+        } else if meta.is_directory {
             if depth_left == 0 {
                 let cause = format!("there are more than {DEPTH_MAX} directories in each other");
-                return Err(refused("list", entry.path(), cause));
+                return Err(refused("list", &inside, cause));
             }
-            add_files(&entry.path(), &format!("{path}/"), depth_left - 1, paths)?;
+            add_files(&inside, &format!("{path}/"), depth_left - 1, paths)?;
         }
     }
     Ok(())

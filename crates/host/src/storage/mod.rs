@@ -24,6 +24,12 @@ use advice::Cause;
 use millstream_checkpoint::storage::StorageError;
 use std::path::Path;
 
+/// Makes a directory and those above it, as far as they are missing, and their names durable.
+pub(crate) fn make_directory(path: &Path) -> std::io::Result<()> {
+    let path = std::path::absolute(path)?;
+    directories::Directories::new(&path).make(&path)
+}
+
 /// The answer to something that had no effect.
 fn refused(attempt: &str, path: impl AsRef<Path>, cause: impl Into<Cause>) -> StorageError {
     StorageError {

@@ -1,9 +1,9 @@
 //! A file that is being written: hidden, then durable, then visible under its name.
 
 use super::{refused, unknown};
-use crate::durable::sync_directory;
+use crate::disk::{self, File};
+use crate::mutant;
 use millstream_checkpoint::storage::{StateOutput, StorageError};
-use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,7 +19,7 @@ pub(super) trait Durable: Write + Send {
 
 impl Durable for File {
     fn sync(&self) -> io::Result<()> {
-        self.sync_all()
+        File::sync(self)
     }
 }
 
@@ -43,7 +43,7 @@ impl Output<File> {
             let number = COUNT.fetch_add(1, Ordering::Relaxed);
             let hidden = format!(".{name}.{}-{number}.tmp", std::process::id());
             let hidden = path.with_file_name(hidden);
-            match OpenOptions::new().write(true).create_new(true).open(&hidden) {
+            match File::create_new(&hidden, 0o666) {
                 Ok(file) => return Ok(Self::new(file, hidden, path.to_owned())),
                 // A process of the same number, on another machine or before this one.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => (),
@@ -101,14 +101,31 @@ impl<F: Durable> StateOutput for Output<F> {
         }
         let file = self.file.take().ok_or_else(|| self.given_up())?;
         // A failed sync may have thrown the data away and will not fail again: it is final.
-        file.get_ref().sync().map_err(|error| refused("sync", &self.path, error))?;
+        let synced = match mutant::on("file_is_not_synced") {
+            true => Ok(()),
+            false => file.get_ref().sync(),
+        };
+        if !mutant::on("failed_sync_is_ignored") {
+            synced.map_err(|error| refused("sync", &self.path, error))?;
+        }
         // Nothing is left in the buffer; what it is in is closed here.
         drop(file.into_parts());
-        std::fs::rename(&self.hidden, &self.path)
+        disk::rename(&self.hidden, &self.path)
             .map_err(|error| refused("rename a finished file to", &self.path, error))?;
         self.is_visible = true;
         let directory = self.path.parent().unwrap_or(Path::new("/"));
-        sync_directory(directory).map_err(|error| unknown("sync", directory, error))
+        if mutant::on("name_is_not_synced") {
+            return Ok(());
+        }
+        disk::sync_directory(directory).map_err(|error| {
+            if mutant::on("visible_counts_as_durable") {
+                return unknown("sync", directory, error);
+            }
+            // It can be seen, and may be gone after a power cut: whoever looked whether it is there
+            // would be misled. So it goes, and has failed.
+            let _ = disk::remove_file(&self.path);
+            refused("sync", directory, error)
+        })
     }
 }
 
@@ -116,7 +133,7 @@ impl<F: Durable> Drop for Output<F> {
     fn drop(&mut self) {
         if !self.is_visible {
             drop(self.file.take().map(BufWriter::into_parts));
-            let _ = std::fs::remove_file(&self.hidden);
+            let _ = disk::remove_file(&self.hidden);
         }
     }
 }
