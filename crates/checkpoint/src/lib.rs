@@ -5,6 +5,7 @@
 //! - [`handle`]: what a completed checkpoint refers to, down to the block of a file;
 //! - [`metadata`]: the file that makes a checkpoint complete;
 //! - [`storage`]: where state files live; implemented by those who may touch disks and networks;
+//! - [`files`]: what is done with the files of a whole checkpoint;
 //! - [`pointer`]: small records that are changed by compare-and-set;
 //! - [`state_file`]: what is in a state file: blocks with length and checksum, and their index;
 //! - [`snapshot`]: what an operator hands over when a barrier passes, and what it gets back;
@@ -20,6 +21,7 @@ pub mod alignment;
 pub mod compatibility;
 pub mod config;
 pub mod coordinator;
+pub mod files;
 pub mod handle;
 mod hex;
 pub mod inspect;

@@ -58,6 +58,11 @@ pub const HA: &[&str] = &[
     "ha_lease_is_not_watched",
     "ha_impatient_takeover",
     "ha_checkpoint_ids_from_one",
+    "completed_before_recorded",
+    "doubtful_is_not_recorded",
+    "deleted_before_forgotten",
+    "failed_forget_is_dropped",
+    "deposed_works_on",
     // dispatcher
     "deposed_cleans_up",
     "suspended_counts_as_ended",

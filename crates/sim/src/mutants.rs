@@ -2,8 +2,9 @@
 
 use crate::families::{
     AMBIGUOUS_PUT, BOUNDED_TAIL, CANCELLATION, CHECKPOINT_ALIGNED, COMPLETION_AFTER_REVOKE,
-    EVERY_EVENT, LEADER_CHANGE, NO_DANGLING_REFERENCE, RECOVERY, REGION_FAILOVER, REGISTRATION,
-    SLOTS_CONSERVED, STALE_MESSAGES, SUBMISSION, SUSPEND_ANYWHERE, TWO_LEADERS,
+    CRASH_AT_EVERY_IO, EVERY_EVENT, LEADER_CHANGE, LEADER_TAKEOVER, NO_DANGLING_REFERENCE,
+    RECOVERY, REGION_FAILOVER, REGISTRATION, SLOTS_CONSERVED, STALE_MESSAGES, SUBMISSION,
+    SUSPEND_ANYWHERE, TWO_LEADERS,
 };
 use crate::family::Family;
 
@@ -12,6 +13,8 @@ use crate::family::Family;
 pub enum Home {
     /// `millstream-checkpoint`.
     Checkpoint,
+    /// `millstream-host`.
+    Host,
     /// `millstream-jobmanager`.
     JobManager,
     /// `millstream-taskmanager`.
@@ -40,6 +43,7 @@ pub fn active() -> Option<Mutant> {
 pub fn activate(mutant: Option<Mutant>) {
     let name_in = |home| mutant.filter(|mutant| mutant.home == home).map(|mutant| mutant.name);
     millstream_checkpoint::mutant::set(name_in(Home::Checkpoint));
+    millstream_host::mutant::set(name_in(Home::Host));
     millstream_jobmanager::mutant::set(name_in(Home::JobManager));
     millstream_taskmanager::mutant::set(name_in(Home::TaskManager));
     ACTIVE.set(mutant);
@@ -109,6 +113,20 @@ pub const REGISTRY: &[(Mutant, &Family)] = &[
     (checkpoint("aborted_checkpoint_completes"), &RECOVERY),
     (checkpoint("finished_task_not_carried"), &BOUNDED_TAIL),
     (checkpoint("end_without_final_checkpoint"), &BOUNDED_TAIL),
+    // millstream-jobmanager: the record of checkpoints
+    (master("completed_before_recorded"), &LEADER_TAKEOVER),
+    (master("doubtful_is_not_recorded"), &LEADER_TAKEOVER),
+    (master("deleted_before_forgotten"), &CRASH_AT_EVERY_IO),
+    (master("deposed_works_on"), &LEADER_TAKEOVER),
+    (master("failed_forget_is_dropped"), &LEADER_TAKEOVER),
+    // millstream-host
+    (host("file_is_not_synced"), &CRASH_AT_EVERY_IO),
+    (host("name_is_not_synced"), &CRASH_AT_EVERY_IO),
+    (host("visible_counts_as_durable"), &CRASH_AT_EVERY_IO),
+    (host("directory_is_not_synced"), &CRASH_AT_EVERY_IO),
+    (host("failed_sync_is_ignored"), &CRASH_AT_EVERY_IO),
+    (host("link_is_not_synced"), &CRASH_AT_EVERY_IO),
+    (host("record_is_not_synced"), &CRASH_AT_EVERY_IO),
 ];
 
 const fn worker(name: &'static str) -> Mutant {
@@ -126,12 +144,19 @@ const fn checkpoint(name: &'static str) -> Mutant {
     Mutant { name, home }
 }
 
+const fn host(name: &'static str) -> Mutant {
+    let home = Home::Host;
+    Mutant { name, home }
+}
+
 /// Mutants that exist in their crate and that no family has to find.
 pub fn unregistered() -> Vec<&'static str> {
     let there = millstream_jobmanager::mutant::all().map(master);
     let here = millstream_taskmanager::mutant::ALL.into_iter().map(worker);
     let checkpoints = millstream_checkpoint::mutant::all().map(checkpoint);
     let known = |mutant: &Mutant| REGISTRY.iter().any(|(registered, _)| registered == mutant);
-    let missing = there.chain(here).chain(checkpoints).filter(|mutant| !known(mutant));
+    let disks = millstream_host::mutant::all().map(host);
+    let all = there.chain(here).chain(checkpoints).chain(disks);
+    let missing = all.filter(|mutant| !known(mutant));
     missing.map(|mutant| mutant.name).collect()
 }

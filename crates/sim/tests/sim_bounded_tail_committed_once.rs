@@ -2,5 +2,5 @@
 
 #[test]
 fn sim_bounded_tail_committed_once() {
-    millstream_sim::families::BOUNDED_TAIL.check(1_000);
+    millstream_sim::families::BOUNDED_TAIL.check(2_000);
 }

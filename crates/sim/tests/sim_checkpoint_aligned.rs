@@ -2,5 +2,5 @@
 
 #[test]
 fn sim_checkpoint_aligned() {
-    millstream_sim::families::CHECKPOINT_ALIGNED.check(1_000);
+    millstream_sim::families::CHECKPOINT_ALIGNED.check(2_000);
 }

@@ -2,5 +2,5 @@
 
 #[test]
 fn sim_no_dangling_reference() {
-    millstream_sim::families::NO_DANGLING_REFERENCE.check(1_000);
+    millstream_sim::families::NO_DANGLING_REFERENCE.check(2_000);
 }

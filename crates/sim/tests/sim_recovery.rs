@@ -2,5 +2,5 @@
 
 #[test]
 fn sim_recovery() {
-    millstream_sim::families::RECOVERY.check(1_000);
+    millstream_sim::families::RECOVERY.check(2_000);
 }

@@ -30,14 +30,9 @@ impl Coordinator {
         let metadata = Arc::new(metadata);
         let reassignment = Reassignment::new(metadata.clone(), graph, ignore_unclaimed)?;
         self.last = self.last.max(metadata.checkpoint);
-        // Whoever owned it may delete it, and so may we when it is superseded.
         self.full_next = true;
         if claim == ClaimMode::Claim {
-            let files = metadata.files().filter(|file| file.is_shared());
-            let files = files.filter(|file| file.root.as_deref() == Some(root)).map(FileKey::of);
-            self.registry.retain(metadata.checkpoint, files.collect());
-            let directory = directory.to_owned();
-            self.retained.push_back(Retained { metadata, directory });
+            self.claim(metadata, directory, root);
         }
         self.base = Some(Base {
             reassignment,
@@ -62,6 +57,30 @@ impl Coordinator {
             self.stop = Stop::Complete;
         }
         Ok(())
+    }
+
+    /// An older checkpoint that a former master of the job kept, in `directory`. To be called before
+    /// [`Coordinator::recover`], oldest first; it is let go like one of our own.
+    pub fn adopt(&mut self, mut metadata: CheckpointMetadata, directory: &str) {
+        if metadata.kind.is_savepoint()
+            || self
+                .retained
+                .back()
+                .is_some_and(|last| last.metadata.checkpoint >= metadata.checkpoint)
+        {
+            return;
+        }
+        let root = directory.rsplit_once('/').map_or(".", |(parent, _)| parent);
+        metadata.resolve(root);
+        self.claim(Arc::new(metadata), directory, root);
+    }
+
+    /// Whoever owned it may delete it, and so may we when it is superseded.
+    fn claim(&mut self, metadata: Arc<CheckpointMetadata>, directory: &str, root: &str) {
+        let files = metadata.files().filter(|file| file.is_shared());
+        let files = files.filter(|file| file.root.as_deref() == Some(root)).map(FileKey::of);
+        self.registry.retain(metadata.checkpoint, files.collect());
+        self.retained.push_back(Retained { metadata, directory: directory.to_owned() });
     }
 
     /// Checkpoints are numbered from here, or from higher up.

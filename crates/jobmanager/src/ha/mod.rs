@@ -19,6 +19,7 @@
 //! In reading order:
 //! - [`record`]: the record, and how it is written down;
 //! - [`change`]: what a leader may change in it;
+//! - [`recorder`]: what is in the record of a job's checkpoints, and when;
 //! - [`config`]: the lease and what follows from it;
 //! - [`work`]: what the shell does for the election, and tells it;
 //! - [`election`]: the machine: its state, what reaches it;
@@ -33,6 +34,7 @@ mod following;
 mod invariants;
 mod leading;
 pub mod record;
+pub mod recorder;
 pub mod work;
 
 #[cfg(test)]
@@ -44,4 +46,5 @@ pub use election::{HaTimer, LeaderElection};
 pub use record::{
     CheckpointRecord, HaRecord, JobRecord, LeaderRecord, Published, RecordError, ResultRecord,
 };
+pub use recorder::{CheckpointRecorder, RecorderStep};
 pub use work::{Grant, HaDone, HaOp, Presence, UNSOLICITED};

@@ -26,10 +26,17 @@ use millstream_rpc::protocol::details::{CheckpointDetails, CompletedDetails};
 use millstream_rpc::protocol::job_master::{Drain, JobMasterAnswer, NOT_RUNNING};
 use millstream_rpc::protocol::task_executor::ToTaskExecutor;
 use millstream_rpc::protocol::{Answer, Message, Refusal};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 /// How often work is tried whose repetition does no harm.
 const TRIES_MAX: u32 = 3;
+
+/// How often a job tries to read its own newest checkpoint: for some four minutes. A store that is ill
+/// now may be well then, and the job has nothing else to go on from.
+const OWN_TRIES_MAX: u32 = 30;
+
+/// The pause between two of these, times the number of tries so far, up to ten times.
+const RETRY_PAUSE_MS: u64 = 1_000;
 
 /// The checkpoints of the job.
 #[derive(Debug, Default)]
@@ -38,6 +45,8 @@ pub(super) struct Checkpoints {
     coordinator: Option<Coordinator>,
     /// What the job goes on from; taken when that is known.
     recovery: Option<Recovery>,
+    /// It could not be read and is tried again then, for that many times.
+    again: Option<(Mono, Recovery, u32)>,
     /// Work that is under way.
     works: BTreeMap<OpId, Work>,
     /// Counts works: each gets an id of its own.
@@ -51,6 +60,8 @@ enum Work {
     ReadBack(CheckpointId),
     /// What is to be deleted, and whether at the job's end; how often that was tried.
     Delete(Vec<String>, bool, u32),
+    /// Metadata of an older one that is still there; how often that was tried.
+    ReadOlder(Recovery, u32),
     /// The metadata that the job goes on from; how often that was tried.
     Recover(Recovery, u32),
 }
@@ -61,6 +72,8 @@ struct Recovery {
     config: RecoveryConfig,
     /// A former master of the job completed it; nobody has named it.
     own: bool,
+    /// The directories of older ones that it kept, oldest first.
+    older: VecDeque<String>,
 }
 
 /// What a former master of the job has left: under high availability.
@@ -68,6 +81,9 @@ struct Recovery {
 pub struct JobRecovery {
     /// The directory of the newest completed checkpoint, if there is one.
     pub checkpoint: Option<String>,
+    /// Those of older ones that it kept or had not deleted yet, oldest first. They are let go when
+    /// their time has come, as if there had been one master all the time.
+    pub older: Vec<String>,
     /// Checkpoints are numbered from here.
     pub first: CheckpointId,
 }
@@ -87,9 +103,13 @@ impl Checkpoints {
         let own = Configuration(graph.configuration.clone());
         let named = RecoveryConfig::read(&own).map_err(|error| error.to_string())?;
         let first = left.as_ref().map(|left| left.first);
-        let recovery = match left.and_then(|left| left.checkpoint) {
-            Some(path) => Some(Recovery::own(path)),
-            None => named.map(|config| Recovery { config, own: false }),
+        let newest = left.and_then(|left| Some((left.checkpoint?, left.older)));
+        let recovery = match newest {
+            Some((path, older)) => Some(Recovery::own(path, older)),
+            None => {
+                let older = VecDeque::new();
+                named.map(|config| Recovery { config, own: false, older })
+            }
         };
         if graph.mode == RuntimeMode::Batch && recovery.is_some() {
             return Err("a job in BATCH mode has no checkpoints and cannot go on from one: unset \
@@ -103,7 +123,7 @@ impl Checkpoints {
         if let (Some(coordinator), Some(first)) = (&mut coordinator, first) {
             coordinator.number_from(first);
         }
-        Ok(Self { coordinator, recovery, works: BTreeMap::new(), works_made: 0 })
+        Ok(Self { coordinator, recovery, again: None, works: BTreeMap::new(), works_made: 0 })
     }
 
     pub(super) fn coordinator(&self) -> Option<&Coordinator> {
@@ -111,7 +131,9 @@ impl Checkpoints {
     }
 
     pub(super) fn next_deadline(&self) -> Option<Mono> {
-        self.coordinator.as_ref()?.next_deadline()
+        let decided = self.coordinator.as_ref().and_then(Coordinator::next_deadline);
+        let again = self.again.as_ref().map(|(at, ..)| *at);
+        decided.into_iter().chain(again).min()
     }
 
     /// How tasks take part.
@@ -145,9 +167,9 @@ impl Checkpoints {
 
 impl Recovery {
     /// The newest checkpoint of a former master. Its plan is the job's: all state is claimed.
-    fn own(path: String) -> Self {
+    fn own(path: String, older: Vec<String>) -> Self {
         let config = RecoveryConfig { path, ignore_unclaimed: true, claim: ClaimMode::Claim };
-        Self { config, own: true }
+        Self { config, own: true, older: older.into() }
     }
 }
 
@@ -160,6 +182,10 @@ impl JobMaster {
     }
 
     fn recover(&mut self, cx: &mut Context<'_>, mut recovery: Recovery, tries: u32) {
+        if let Some(directory) = recovery.older.front().cloned() {
+            let what = JobMasterOp::ReadMetadata { directory };
+            return self.checkpoints.begin(cx, Work::ReadOlder(recovery, tries), what);
+        }
         // People name the directory or the file in it.
         let path = &mut recovery.config.path;
         if let Some(directory) = path.strip_suffix(&format!("/{METADATA_FILE}")) {
@@ -168,6 +194,46 @@ impl JobMaster {
         let directory = path.clone();
         let what = JobMasterOp::ReadMetadata { directory };
         self.checkpoints.begin(cx, Work::Recover(recovery, tries), what);
+    }
+
+    /// Reads once more what could not be read, if it is time for that.
+    pub(super) fn recover_again(&mut self, cx: &mut Context<'_>) {
+        let now = cx.now;
+        if let Some((_, recovery, tries)) = self.checkpoints.again.take_if(|(at, ..)| *at <= now)
+            && !self.scheduler.is_stopping()
+        {
+            self.recover(cx, recovery, tries);
+        }
+    }
+
+    /// An older checkpoint that a former master kept. The job does not go on from it, so one that
+    /// cannot be read is no reason to fail: it is left where it is.
+    fn on_older_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut recovery: Recovery,
+        tries: u32,
+        result: JobMasterDone,
+    ) {
+        if self.scheduler.is_stopping() {
+            return;
+        }
+        if matches!(result, JobMasterDone::Unknown { .. }) && tries < TRIES_MAX {
+            return self.recover(cx, recovery, tries + 1);
+        }
+        let Some(directory) = recovery.older.pop_front() else { return };
+        match result {
+            JobMasterDone::Read { bytes } => {
+                let metadata = metadata::decode(&bytes, &directory);
+                if let (Ok(metadata), Some(c)) = (metadata, &mut self.checkpoints.coordinator) {
+                    c.adopt(metadata, &directory);
+                }
+            }
+            // Its deletion had begun.
+            JobMasterDone::Missing => self.delete(cx, vec![directory], false, 1),
+            _ => {}
+        }
+        self.recover(cx, recovery, 1);
     }
 
     fn on_recovery_read(
@@ -187,6 +253,13 @@ impl JobMaster {
             JobMasterDone::Missing => Err(format!(
                 "`{file}` does not exist: name the directory of a checkpoint (chk-7) or savepoint"
             )),
+            JobMasterDone::Failed { .. } | JobMasterDone::Unknown { .. }
+                if recovery.own && tries < OWN_TRIES_MAX =>
+            {
+                let pause_ms = RETRY_PAUSE_MS * u64::from(tries.min(10));
+                self.checkpoints.again = Some((cx.now + pause_ms, recovery, tries + 1));
+                return;
+            }
             JobMasterDone::Unknown { .. } if tries < TRIES_MAX => {
                 return self.recover(cx, recovery, tries + 1);
             }
@@ -333,6 +406,9 @@ impl JobMaster {
     pub(super) fn on_done(&mut self, cx: &mut Context<'_>, op: OpId, result: JobMasterDone) {
         match self.checkpoints.works.remove(&op) {
             None => self.counters.stale_answers += 1,
+            Some(Work::ReadOlder(recovery, tries)) => {
+                self.on_older_read(cx, recovery, tries, result);
+            }
             Some(Work::Recover(recovery, tries)) => {
                 self.on_recovery_read(cx, recovery, tries, result);
             }

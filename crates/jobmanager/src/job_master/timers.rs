@@ -26,7 +26,7 @@ impl JobMaster {
             JobMasterTimer::SlotRequestTimeout => self.on_slot_request_timeout(cx),
             JobMasterTimer::SlotIdle => self.return_idle_slots(cx),
             // Coordinating is part of what follows every step.
-            JobMasterTimer::Checkpoint => {}
+            JobMasterTimer::Checkpoint => self.recover_again(cx),
             JobMasterTimer::Restart(id) => {
                 let stale = self.scheduler.on_restart_timer(id, moment(cx));
                 self.counters.stale_timers += u64::from(stale);

@@ -4,27 +4,20 @@
 //! The works of one job master are done one after the other, on a thread that may block; also those
 //! that are left when it has stopped.
 
-use millstream_checkpoint::coordinator::Copies;
-use millstream_checkpoint::metadata::codec::{HEADER_BYTES, PAYLOAD_BYTES_MAX};
-use millstream_checkpoint::storage::{Storage, StorageError};
-use millstream_jobmanager::job_master::op::METADATA_FILE;
+use super::ha::handle::{HaError, HaHandle};
+use super::job_manager::FatalSink;
+use super::storage::Storages;
+use millstream_checkpoint::files;
+use millstream_core::ids::JobId;
+use millstream_jobmanager::ha::{ChangeEnd, CheckpointRecorder, RecorderStep};
 use millstream_jobmanager::job_master::{JobMaster, JobMasterDone, JobMasterOp};
 use millstream_rpc::machine::OpId;
 use millstream_rpc::shell::{EndpointHandle, Performer};
 use std::collections::VecDeque;
-use std::io::Write;
-use std::sync::{Arc, Mutex, PoisonError};
-
-use super::ha::handle::{HaError, HaHandle};
-use super::job_manager::FatalSink;
-use super::storage::Storages;
-use millstream_core::ids::JobId;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// So many works may wait: a storage that hangs must not fill the memory.
 const WORKS_MAX: usize = 256;
-
-/// A file is copied in pieces of so many bytes.
-const COPY_BYTES: u64 = 4 << 20;
 
 /// Does the work of one job master.
 pub(super) struct CheckpointWork {
@@ -38,6 +31,8 @@ struct Recorder {
     job: JobId,
     ha: Option<HaHandle>,
     storages: Storages,
+    /// Decides what is recorded when.
+    steps: Mutex<CheckpointRecorder>,
 }
 
 #[derive(Default)]
@@ -54,7 +49,7 @@ impl CheckpointWork {
         storages: Storages,
         fatal: FatalSink,
     ) -> Self {
-        let recorder = Arc::new(Recorder { job, ha, storages });
+        let recorder = Arc::new(Recorder::new(job, ha, storages));
         Self { queue: Arc::default(), recorder, fatal }
     }
 }
@@ -83,8 +78,8 @@ impl Performer<JobMaster> for CheckpointWork {
     }
 }
 
-fn lock(queue: &Mutex<Queue>) -> std::sync::MutexGuard<'_, Queue> {
-    queue.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn work_off(queue: &Mutex<Queue>, recorder: &Recorder) {
@@ -101,52 +96,48 @@ fn work_off(queue: &Mutex<Queue>, recorder: &Recorder) {
 }
 
 impl Recorder {
-    /// Does a work, with what belongs to it in the record: what is recorded is there before, and
-    /// what is deleted is forgotten before. Whoever does not lead any more, or may not, does nothing.
+    fn new(job: JobId, ha: Option<HaHandle>, storages: Storages) -> Self {
+        Self { job, ha, storages, steps: Mutex::default() }
+    }
+
+    /// Does a work, with what belongs to it in the record.
     fn done(&self, what: JobMasterOp) -> JobMasterDone {
-        let recorded = match &what {
-            JobMasterOp::WriteMetadata { directory, recorded, .. } => {
-                recorded.map(|id| (id, directory.clone()))
-            }
-            JobMasterOp::Delete { paths, .. } => {
-                let forgotten = self.ha.as_ref().map(|ha| ha.forget_checkpoints(self.job, paths));
-                if let Some(Err(error)) = forgotten {
-                    return unrecorded(error);
+        let Some(ha) = &self.ha else { return done(&self.storages, what) };
+        let mut steps = lock(&self.steps);
+        let over = ha.is_over().then(|| format!("term {} is over", ha.epoch()));
+        let mut next = steps.begin(what, over);
+        loop {
+            next = match next {
+                RecorderStep::Forget(paths) => {
+                    steps.on_changed(end_of(ha.forget_checkpoints(self.job, &paths)))
                 }
-                None
-            }
-            JobMasterOp::ReadMetadata { .. } => None,
-        };
-        if let Some(ha) = self.ha.as_ref().filter(|ha| ha.is_over()) {
-            return unrecorded(HaError::Deposed(format!("term {} is over", ha.epoch())));
-        }
-        let done = done(&self.storages, what);
-        match (&self.ha, recorded, &done) {
-            (Some(ha), Some((id, directory)), JobMasterDone::Done) => {
-                match ha.checkpoint_completed(self.job, id, &directory) {
-                    Ok(()) => done,
-                    Err(error) => unrecorded(error),
+                RecorderStep::Act(what) => steps.on_acted(done(&self.storages, what)),
+                RecorderStep::Record(id, directory) => {
+                    steps.on_changed(end_of(ha.checkpoint_completed(self.job, id, &directory)))
                 }
-            }
-            _ => done,
+                RecorderStep::End(done) => return done,
+            };
         }
     }
 }
 
-fn unrecorded(error: HaError) -> JobMasterDone {
-    let reason = error.to_string();
-    match error {
-        HaError::Failed(_) => JobMasterDone::Failed { reason },
-        HaError::Deposed(_) => JobMasterDone::Unknown { reason },
+fn end_of(change: Result<(), HaError>) -> ChangeEnd {
+    match change {
+        Ok(()) => ChangeEnd::Written,
+        Err(HaError::Failed(reason)) => ChangeEnd::Failed { reason, deposed: false },
+        Err(HaError::Deposed(reason)) => ChangeEnd::Failed { reason, deposed: true },
     }
 }
 
 fn done(storages: &Storages, what: JobMasterOp) -> JobMasterDone {
+    let open = |directory: &str| storages.open(directory);
     let result = match what {
         JobMasterOp::WriteMetadata { directory, copies, bytes, .. } => {
-            write(storages, &directory, copies.as_ref(), &bytes).map(|()| JobMasterDone::Done)
+            files::write(&open, &directory, copies.as_ref(), &bytes).map(|()| JobMasterDone::Done)
         }
-        JobMasterOp::ReadMetadata { directory } => read(storages, &directory),
+        JobMasterOp::ReadMetadata { directory } => files::read(&open, &directory).map(|found| {
+            found.map_or(JobMasterDone::Missing, |bytes| JobMasterDone::Read { bytes })
+        }),
         JobMasterOp::Delete { paths, .. } => {
             paths.iter().try_for_each(|path| storages.delete(path)).map(|()| JobMasterDone::Done)
         }
@@ -160,82 +151,21 @@ fn done(storages: &Storages, what: JobMasterOp) -> JobMasterDone {
     })
 }
 
-fn write(
-    storages: &Storages,
-    directory: &str,
-    copies: Option<&Copies>,
-    bytes: &[u8],
-) -> Result<(), StorageError> {
-    let target = storages.open(directory)?;
-    if let Some(copies) = copies {
-        let source = storages.open(&copies.from)?;
-        for path in &copies.paths {
-            // Nothing refers to a copy before the metadata does: a doubtful one is a failed one.
-            copy(&*source, &*target, path)
-                .map_err(|error| StorageError { unknown: false, ..error })?;
-        }
-    }
-    put(&*target, METADATA_FILE, |out| out.write_all(bytes))
-}
-
-fn put(
-    storage: &dyn Storage,
-    path: &str,
-    fill: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,
-) -> Result<(), StorageError> {
-    let mut out = storage.create(path)?;
-    fill(&mut out).map_err(|error| StorageError {
-        attempt: "write".to_owned(),
-        path: format!("{}/{path}", storage.root()),
-        cause: error.to_string(),
-        unknown: false,
-    })?;
-    out.finish()
-}
-
-fn copy(source: &dyn Storage, target: &dyn Storage, path: &str) -> Result<(), StorageError> {
-    let Some(length) = source.length(path)? else { return Err(missing(source, path)) };
-    let mut failed = None;
-    let copied = put(target, path, |out| {
-        let mut at = 0;
-        while at < length {
-            let end = length.min(at + COPY_BYTES);
-            let piece = source.read(path, at..end).map_err(|error| {
-                let told = std::io::Error::other(error.to_string());
-                failed = Some(error);
-                told
-            })?;
-            out.write_all(&piece)?;
-            at = end;
-        }
-        Ok(())
-    });
-    failed.map_or(copied, Err)
-}
-
-fn missing(storage: &dyn Storage, path: &str) -> StorageError {
-    StorageError {
-        attempt: "read".to_owned(),
-        path: format!("{}/{path}", storage.root()),
-        cause: "it does not exist".to_owned(),
-        unknown: false,
-    }
-}
-
-fn read(storages: &Storages, directory: &str) -> Result<JobMasterDone, StorageError> {
-    let storage = storages.open(directory)?;
-    let Some(length) = storage.length(METADATA_FILE)? else { return Ok(JobMasterDone::Missing) };
-    if length > PAYLOAD_BYTES_MAX + HEADER_BYTES as u64 {
-        let reason = format!("{length} bytes are too many for the metadata of a checkpoint");
-        return Ok(JobMasterDone::Failed { reason });
-    }
-    let bytes = storage.read(METADATA_FILE, 0..length)?;
-    Ok(JobMasterDone::Read { bytes })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::process::ha::RECORD;
+    use crate::process::ha::election_work::{ElectionWork, Order, Troubles, process_name};
+    use crate::process::ha::handle::Waiting;
+    use millstream_checkpoint::coordinator::Copies;
+    use millstream_checkpoint::metadata::METADATA_FILE;
+    use millstream_checkpoint::pointer::{ConditionalStore, Put, Version};
+    use millstream_core::checkpoint::CheckpointId;
+    use millstream_host::pointer::DirectoryStore;
+    use millstream_jobmanager::ha::{HaConfig, HaRecord, JobRecord, LeaderElection};
+    use millstream_rpc::protocol::EndpointName;
+    use millstream_rpc::shell::{RpcSystem, spawn_endpoint};
+    use std::io::Write;
 
     #[test]
     fn metadata_is_written_with_its_copies_read_and_deleted() {
@@ -245,7 +175,9 @@ mod tests {
         let open = |directory: &str| storages.open(directory);
         let done = |what| done(&storages, what);
         let job = open(&at("job")).expect("a directory");
-        put(&*job, "chk-1/f", |out| out.write_all(&[7; 9])).expect("is written");
+        let mut file = job.create("chk-1/f").expect("is created");
+        file.write_all(&[7; 9]).expect("is written");
+        file.finish().expect("is durable");
         let copies = Copies { from: at("job"), paths: vec!["chk-1/f".to_owned()] };
         let directory = at("savepoint");
         let bytes = vec![1, 2, 3];
@@ -264,5 +196,86 @@ mod tests {
         assert_eq!(done(JobMasterOp::Delete { paths, ended: false }), JobMasterDone::Done);
         assert_eq!(reads(), JobMasterDone::Missing);
         std::fs::remove_dir_all(&root).expect("can be removed");
+    }
+
+    /// A leader's access to its record in a directory of its own, and the store.
+    fn led(root: &std::path::Path) -> (tokio::runtime::Runtime, HaHandle, Arc<DirectoryStore>) {
+        let runtime = tokio::runtime::Runtime::new().expect("threads");
+        let store = Arc::new(DirectoryStore::create(root).expect("a directory"));
+        let waiting = Waiting::default();
+        let (orders, mut ordered) = tokio::sync::mpsc::unbounded_channel();
+        let rpc = RpcSystem::local("here");
+        let config =
+            HaConfig { process: process_name(&rpc), rpc: "here".to_owned(), lease_ms: 60_000 };
+        let fatal: FatalSink = Arc::new(|_| ());
+        let work = ElectionWork {
+            store: store.clone(),
+            troubles: Troubles::default(),
+            waiting: waiting.clone(),
+            orders,
+            rpc: rpc.clone(),
+            fatal,
+        };
+        let machine = LeaderElection::new(config);
+        let handle = runtime.block_on(async {
+            let name = EndpointName::LeaderElection;
+            let election = spawn_endpoint(&rpc, name, machine, move |_| Box::new(work));
+            match ordered.recv().await {
+                Some(Order::Lead(grant)) => {
+                    HaHandle::new(grant.epoch, &grant.record, election, waiting)
+                }
+                other => panic!("{other:?}"),
+            }
+        });
+        (runtime, handle, store)
+    }
+
+    fn recorded(store: &DirectoryStore) -> (Version, HaRecord) {
+        let (version, bytes) = store.read(RECORD).expect("readable").expect("written");
+        (version, HaRecord::decode(&bytes).expect("a record"))
+    }
+
+    #[test]
+    fn a_checkpoint_is_recorded_before_it_is_complete_and_forgotten_before_it_is_deleted() {
+        let root = std::env::temp_dir().join(format!("millstream-recorder-{}", std::process::id()));
+        let (_runtime, ha, store) = led(&root.join("ha"));
+        let job = JobId(7);
+        ha.add_job(job, JobRecord::new("jobs/7-1".to_owned(), 0)).expect("it leads");
+        let recorder = Recorder::new(job, Some(ha.clone()), Storages::default());
+        let at = |id: u64| root.join(format!("chk-{id}")).display().to_string();
+        let write = |id: u64| JobMasterOp::WriteMetadata {
+            directory: at(id),
+            copies: None,
+            bytes: vec![1],
+            recorded: Some(CheckpointId(id)),
+        };
+        let paths_of = |store: &DirectoryStore| -> Vec<String> {
+            let (_, record) = recorded(store);
+            record.jobs[&job].checkpoints.iter().map(|it| it.path.clone()).collect()
+        };
+        assert_eq!(recorder.done(write(1)), JobMasterDone::Done);
+        assert_eq!(recorder.done(write(2)), JobMasterDone::Done);
+        assert_eq!(paths_of(&store), [at(1), at(2)]);
+        let delete = |id: u64| JobMasterOp::Delete { paths: vec![at(id)], ended: false };
+        assert_eq!(recorder.done(delete(1)), JobMasterDone::Done);
+        assert_eq!(paths_of(&store), [at(2)]);
+        assert_eq!(recorder.done(write(3)), JobMasterDone::Done);
+        assert_eq!(paths_of(&store), [at(2), at(3)]);
+
+        // Somebody else takes over, and nothing that this leader does counts any more.
+        let (version, mut record) = recorded(&store);
+        record.epoch += 1;
+        record.beat += 1;
+        let put = store.put_if(RECORD, &record.encode(), Some(&version));
+        assert!(matches!(put, Put::Written(_)), "{put:?}");
+        for what in [write(4), delete(3), JobMasterOp::ReadMetadata { directory: at(4) }, delete(2)]
+        {
+            let done = recorder.done(what.clone());
+            assert!(matches!(done, JobMasterDone::Unknown { .. }), "{what:?}: {done:?}");
+        }
+        assert_eq!(paths_of(&store), [at(2), at(3)]);
+        assert!(root.join("chk-2/_metadata").exists() && root.join("chk-3/_metadata").exists());
+        assert!(ha.is_over());
+        std::fs::remove_dir_all(&root).expect("it can be removed");
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod cancellation;
 pub mod checkpoints;
+pub mod crash_io;
 pub mod every_event;
 pub mod ha;
 pub mod heartbeat;
@@ -15,7 +16,10 @@ pub mod submission;
 use crate::family::Family;
 
 pub use cancellation::CANCELLATION;
-pub use checkpoints::{BOUNDED_TAIL, CHECKPOINT_ALIGNED, NO_DANGLING_REFERENCE, RECOVERY};
+pub use checkpoints::{
+    BOUNDED_TAIL, CHECKPOINT_ALIGNED, LEADER_TAKEOVER, NO_DANGLING_REFERENCE, RECOVERY,
+};
+pub use crash_io::CRASH_AT_EVERY_IO;
 pub use every_event::EVERY_EVENT;
 pub use ha::{
     AMBIGUOUS_PUT, COMPLETION_AFTER_REVOKE, LEADER_CHANGE, SUSPEND_ANYWHERE, TWO_LEADERS,
@@ -28,15 +32,17 @@ pub use stale_messages::STALE_MESSAGES;
 pub use submission::SUBMISSION;
 
 /// All of them.
-pub const ALL: [&Family; 17] = [
+pub const ALL: [&Family; 19] = [
     &AMBIGUOUS_PUT,
     &COMPLETION_AFTER_REVOKE,
     &LEADER_CHANGE,
+    &LEADER_TAKEOVER,
     &SUSPEND_ANYWHERE,
     &TWO_LEADERS,
     &BOUNDED_TAIL,
     &CANCELLATION,
     &CHECKPOINT_ALIGNED,
+    &CRASH_AT_EVERY_IO,
     &EVERY_EVENT,
     &HEARTBEAT,
     &NO_DANGLING_REFERENCE,

@@ -123,25 +123,109 @@ fn a_job_that_cannot_read_what_it_goes_on_from_fails_and_says_why() {
     }
 }
 
-fn recovered(checkpoint: Option<&str>) -> Rig {
-    let checkpoint = checkpoint.map(str::to_owned);
-    let left = JobRecovery { checkpoint, first: CheckpointId(1001) };
+/// What the master before this one has completed: the metadata of its checkpoint of this number.
+fn completed_before(checkpoint: u64) -> Vec<u8> {
+    let mut rig = running(&[]);
+    for id in 1..=checkpoint {
+        rig.pass(10_000);
+        acknowledge(&mut rig, "a0", id, false);
+        acknowledge(&mut rig, "b0", id, false);
+        let write = done(&mut rig, JobMasterDone::Done);
+        let JobMasterOp::WriteMetadata { bytes, recorded, .. } = write else { panic!("{write:?}") };
+        assert_eq!(recorded, Some(CheckpointId(id)), "it is to be recorded");
+        if id == checkpoint {
+            return bytes;
+        }
+        rig.ops.clear();
+    }
+    panic!("checkpoints are numbered from 1")
+}
+
+const JOB_DIR: &str = "/c/0000000000000000000000000000000a";
+
+/// A job whose former master has left these, newest last.
+fn recovered_from(checkpoints: &[u64], options: &[(&str, &str)]) -> Rig {
+    let mut older: Vec<String> =
+        checkpoints.iter().map(|id| format!("{JOB_DIR}/chk-{id}")).collect();
+    let left = JobRecovery { checkpoint: older.pop(), older, first: CheckpointId(1001) };
     // What the job was first started from does not count any more.
-    let named = ("execution.state-recovery.path", "/s/savepoint-0");
-    let options = if left.checkpoint.is_some() { vec![DIR, named] } else { vec![DIR] };
+    let named = [DIR, ("execution.state-recovery.path", "/s/savepoint-0")];
+    let own = if checkpoints.is_empty() { &named[..1] } else { &named };
+    let options: Vec<(&str, &str)> = own.iter().chain(options).copied().collect();
     let rig = Rig::unstarted_after("a:1 b:1 a~hash~b", &options, Some(left));
     rig.start_healthily(&[("tm1", 1)])
 }
 
-#[test]
-fn a_recovered_job_without_a_checkpoint_begins_anew_with_numbers_of_its_own() {
-    let mut rig = recovered(None);
+/// The first checkpoint of a recovered job; what is deleted when it has been completed.
+fn first_checkpoint(rig: &mut Rig) -> Vec<String> {
     rig.tasks("run a0 b0");
     rig.pass(10_000);
-    acknowledge(&mut rig, "a0", 1001, false);
-    acknowledge(&mut rig, "b0", 1001, false);
-    let write = done(&mut rig, JobMasterDone::Done);
+    acknowledge(rig, "a0", 1001, false);
+    acknowledge(rig, "b0", 1001, false);
+    let write = done(rig, JobMasterDone::Done);
     assert!(matches!(write, JobMasterOp::WriteMetadata { recorded: Some(CheckpointId(1001)), .. }));
+    match rig.ops.is_empty() {
+        true => Vec::new(),
+        false => match done(rig, JobMasterDone::Done) {
+            JobMasterOp::Delete { paths, ended: false } => paths,
+            other => panic!("{other:?}"),
+        },
+    }
+}
+
+fn read(rig: &mut Rig, checkpoint: u64) {
+    let bytes = completed_before(checkpoint);
+    let directory = format!("{JOB_DIR}/chk-{checkpoint}");
+    let read = done(rig, JobMasterDone::Read { bytes });
+    assert_eq!(read, JobMasterOp::ReadMetadata { directory });
+}
+
+#[test]
+fn a_recovered_job_goes_on_from_its_own_newest_checkpoint_with_numbers_of_its_own() {
+    let mut rig = recovered_from(&[1], &[]);
+    assert!(!rig.text_log().contains("submit"), "nothing runs before it is read");
+    read(&mut rig, 1);
+    let coordinator = rig.driver.machine.coordinator().expect("there is one");
+    assert_eq!(coordinator.base(), Some(CheckpointId(1)));
+    // Slots are wanted from now on.
+    rig.offer("tm1", &[2]);
+    let deleted = first_checkpoint(&mut rig);
+    let chk = format!("{JOB_DIR}/chk-1");
+    assert!(deleted.contains(&chk), "it is ours to delete: {deleted:?}");
+}
+
+#[test]
+fn what_a_former_master_kept_is_let_go_when_its_time_has_come() {
+    let mut rig = recovered_from(&[1, 2, 3], &[("execution.checkpointing.num-retained", "2")]);
+    read(&mut rig, 1);
+    // The deletion of this one had begun.
+    done(&mut rig, JobMasterDone::Missing);
+    let (op, delete) = rig.ops.remove(0);
+    let gone = format!("{JOB_DIR}/chk-2");
+    assert_eq!(delete, JobMasterOp::Delete { paths: vec![gone], ended: false }, "it is forgotten");
+    rig.give(Input::Done { op, result: JobMasterDone::Done });
+    read(&mut rig, 3);
+    rig.offer("tm1", &[2]);
+    let deleted = first_checkpoint(&mut rig);
+    assert!(deleted.contains(&format!("{JOB_DIR}/chk-1")), "{deleted:?}");
+    assert!(!deleted.contains(&format!("{JOB_DIR}/chk-3")), "{deleted:?}");
+}
+
+#[test]
+fn an_older_checkpoint_that_cannot_be_read_is_left_where_it_is() {
+    let mut rig = recovered_from(&[1, 2], &[]);
+    done(&mut rig, JobMasterDone::Failed { reason: "no access".to_owned() });
+    read(&mut rig, 2);
+    rig.offer("tm1", &[2]);
+    let deleted = first_checkpoint(&mut rig);
+    assert!(deleted.contains(&format!("{JOB_DIR}/chk-2")), "{deleted:?}");
+    assert!(!deleted.iter().any(|path| path.contains("chk-1/")), "{deleted:?}");
+}
+
+#[test]
+fn a_recovered_job_without_a_checkpoint_begins_anew_with_numbers_of_its_own() {
+    let mut rig = recovered_from(&[], &[]);
+    assert_eq!(first_checkpoint(&mut rig), Vec::<String>::new());
 }
 
 #[test]
@@ -151,14 +235,32 @@ fn a_recovered_job_whose_newest_checkpoint_cannot_be_read_fails_and_deletes_noth
         (JobMasterDone::Failed { reason: "no access".to_owned() }, "could not be read: no access"),
         (JobMasterDone::Read { bytes: vec![1] }, "is not the metadata of a checkpoint"),
     ] {
-        let mut rig = recovered(Some("/c/j/chk-1"));
-        done(&mut rig, result);
+        let mut rig = recovered_from(&[1], &[]);
+        let began = rig.driver.now;
+        while !rig.ops.is_empty() {
+            done(&mut rig, result.clone());
+            rig.pass(10_000);
+        }
         assert_eq!(rig.driver.machine.status(), JobStatus::Failed);
+        let patience = rig.driver.now.since(began);
+        let is_transient = matches!(result, JobMasterDone::Failed { .. });
+        assert_eq!(patience > 120_000, is_transient, "{result:?}: {patience} ms");
         let details = rig.ended.as_ref().expect("the end is told");
         let message = details.root_failure.as_ref().map(|failure| failure.message.as_str());
         assert!(message.is_some_and(|message| message.contains(expected)), "{message:?}");
-        assert!(rig.ops.is_empty(), "{:?}", rig.ops);
     }
+}
+
+#[test]
+fn a_recovered_job_waits_for_a_store_that_is_ill() {
+    let mut rig = recovered_from(&[1], &[]);
+    for _ in 0..5 {
+        done(&mut rig, JobMasterDone::Unknown { reason: "no answer".to_owned() });
+        rig.pass(5_000);
+    }
+    read(&mut rig, 1);
+    rig.offer("tm1", &[2]);
+    first_checkpoint(&mut rig);
 }
 
 #[test]

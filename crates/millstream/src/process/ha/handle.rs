@@ -118,8 +118,9 @@ impl HaHandle {
     pub fn recovery_of(&self, job: JobId) -> Option<JobRecovery> {
         let jobs = self.jobs();
         let known = jobs.get(&job)?;
-        let checkpoint = known.checkpoints.last().map(|checkpoint| checkpoint.path.clone());
-        Some(JobRecovery { checkpoint, first: known.first_checkpoint })
+        let mut older: Vec<String> = known.checkpoints.iter().map(|it| it.path.clone()).collect();
+        let checkpoint = older.pop();
+        Some(JobRecovery { checkpoint, older, first: known.first_checkpoint })
     }
 
     /// The completed checkpoints of a job, oldest first.

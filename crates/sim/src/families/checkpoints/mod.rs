@@ -9,7 +9,9 @@
 //! - I9: a split is read by one reader at a time, over all restores;
 //! - I12: a sink commits only what a completed checkpoint holds, and all of it before the job ends.
 
+mod leaders;
 mod model;
+mod seat;
 mod store;
 mod task;
 
@@ -32,6 +34,12 @@ pub const NO_DANGLING_REFERENCE: Family =
 /// Short bounded jobs: what they wrote last is committed, once.
 pub const BOUNDED_TAIL: Family =
     Family { name: "sim_bounded_tail_committed_once", scenario: Scenario::Play(tail) };
+
+/// JobManagers crash, sleep, and are followed by others that go on from what is on record.
+pub const LEADER_TAKEOVER: Family = Family {
+    name: "sim_leader_takeover_with_checkpoints",
+    scenario: Scenario::Play(leader_takeover),
+};
 
 fn rng_of(seed: u64, family: u64) -> Rng {
     Rng::new(seed.wrapping_mul(0x2545_F491_4F6C_DD1D) ^ family)
@@ -85,6 +93,20 @@ fn tail(seed: u64, trace: &mut Trace) {
         // Nothing but the end of all data triggers a checkpoint.
         interval_ms: if quiet { 3_600_000 } else { calm.interval_ms },
         ..calm
+    };
+    play(knobs, rng, trace);
+}
+
+fn leader_takeover(seed: u64, trace: &mut Trace) {
+    let mut rng = rng_of(seed, 5);
+    let knobs = Knobs {
+        failures: rng.below(2) * rng.below(8),
+        store_faults: rng.below(3) * rng.below(200),
+        slow_store: rng.below(3) == 0,
+        splits: 20 + rng.below(30) as u8,
+        interval_ms: 100 + rng.below(600),
+        leaders: true,
+        ..Knobs::calm(&mut rng)
     };
     play(knobs, rng, trace);
 }

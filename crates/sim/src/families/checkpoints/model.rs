@@ -1,5 +1,7 @@
 //! The played world around one job master: a worker, its tasks, the way of messages, a store.
 
+use super::leaders::{HaEvent, Leaders};
+use super::seat::Seat;
 use super::store::Store;
 use super::task::{RECORDS, Staged, Task, writer_of};
 use crate::trace::Trace;
@@ -19,11 +21,8 @@ use millstream_core::job_graph::{
 use millstream_core::key_group::{KeyGroupRange, MaxParallelism};
 use millstream_core::status::{ExecutionState, JobStatus};
 use millstream_core::time::{Mono, Timestamp};
-use millstream_jobmanager::job_master::{
-    JobMaster, JobMasterConfig, JobMasterDone, JobMasterOp, JobMasterTimer, Surroundings,
-};
-use millstream_rpc::heartbeat::HeartbeatConfig;
-use millstream_rpc::machine::{AskId, Cx, Effect, Input, Machine, OpId, ReplyTo, Rng};
+use millstream_jobmanager::job_master::{JobMaster, JobMasterDone, JobMasterOp, JobMasterTimer};
+use millstream_rpc::machine::{AskId, Cx, Effect, Input, Machine, ReplyTo, Rng};
 use millstream_rpc::protocol::deployment::TaskDeploymentDescriptor;
 use millstream_rpc::protocol::details::ExecutionGraphDetails;
 use millstream_rpc::protocol::dispatcher::ToDispatcher;
@@ -35,7 +34,7 @@ use millstream_rpc::protocol::resource::{ResourceProfile, SlotOffer};
 use millstream_rpc::protocol::resource_manager::{ResourceManagerAnswer, ToResourceManager};
 use millstream_rpc::protocol::task_executor::ToTaskExecutor;
 use millstream_rpc::protocol::{Address, Answer, EndpointName, Message, Refusal};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What goes wrong, and what the job is like. Chances are in thousandths.
 pub(super) struct Knobs {
@@ -56,6 +55,8 @@ pub(super) struct Knobs {
     /// The job is stopped with a savepoint, and another goes on from it.
     pub(super) stop: bool,
     pub(super) splits: u8,
+    /// Job masters crash, sleep and are followed by others.
+    pub(super) leaders: bool,
 }
 
 impl Knobs {
@@ -72,12 +73,13 @@ impl Knobs {
             interval_ms: 200 + rng.below(1_500),
             stop: false,
             splits: 1 + rng.below(8) as u8,
+            leaders: false,
         }
     }
 }
 
 /// Faults end then, in milliseconds, and the job must come to its end.
-const HEAL_AT_MS: u64 = 60_000;
+pub(super) const HEAL_AT_MS: u64 = 60_000;
 
 /// The job must have ended by then.
 const END_AT_MS: u64 = 240_000;
@@ -86,20 +88,21 @@ const TOKEN: FencingToken = FencingToken(7);
 const WORKER: &str = "tm1";
 const STOP: TriggerId = TriggerId(0xAA << 96);
 
-/// Something that happens.
-enum Event {
-    Say(ToJobMaster, Option<ReplyTo>),
-    Answer(AskId, Answer),
+/// Something that happens; to a seat, if it has a number.
+pub(super) enum Event {
+    Say(usize, ToJobMaster, Option<ReplyTo>),
+    Answer(usize, AskId, Answer),
     Mail(ExecutionAttemptId, Mail),
     Step(ExecutionAttemptId),
-    Work,
-    Offer,
+    Work(usize),
+    Offer(usize),
     Stop,
+    Ha(HaEvent),
 }
 
 /// What a task hears.
 #[derive(Clone, Debug)]
-enum Mail {
+pub(super) enum Mail {
     Deploy(Box<TaskDeploymentDescriptor>),
     Run,
     Cancel,
@@ -109,22 +112,24 @@ enum Mail {
     Aborted(CheckpointId),
 }
 
-struct World<'a> {
-    knobs: Knobs,
-    rng: Rng,
-    trace: &'a mut Trace,
-    now_us: u64,
+pub(super) struct World<'a> {
+    pub(super) knobs: Knobs,
+    pub(super) rng: Rng,
+    pub(super) trace: &'a mut Trace,
+    pub(super) now_us: u64,
     queue: BTreeMap<(u64, u64), Event>,
     scheduled: u64,
-    master: JobMaster,
-    master_rng: Rng,
-    timers: BTreeMap<JobMasterTimer, Mono>,
-    graph: JobGraph,
+    pub(super) seats: Vec<Seat>,
+    /// The seat whose words count for the worker.
+    pub(super) followed: usize,
+    pub(super) leaders: Leaders,
+    pub(super) job: JobId,
+    pub(super) graph: JobGraph,
     /// The directory of the job's checkpoints.
     directory: String,
-    tasks: BTreeMap<ExecutionAttemptId, Task>,
+    pub(super) tasks: BTreeMap<ExecutionAttemptId, Task>,
     /// Attempts that ran and whose words may still come.
-    former: Vec<ExecutionAttemptId>,
+    pub(super) former: Vec<ExecutionAttemptId>,
     /// What tasks said in order must arrive in order.
     last_word_us: BTreeMap<ExecutionAttemptId, u64>,
     /// Barriers that were passed on, by whom; and attempts that have ended.
@@ -134,22 +139,25 @@ struct World<'a> {
     /// Who waits for the answer to an ask.
     asked: BTreeMap<u64, ExecutionAttemptId>,
     asks: u64,
-    store: Store,
-    works: VecDeque<(OpId, JobMasterOp)>,
+    pub(super) store: Store,
     /// Metadata that is durable, or was.
     written: BTreeSet<CheckpointId>,
-    metadata: BTreeMap<CheckpointId, CheckpointMetadata>,
-    /// The newest complete checkpoint of which tasks were told.
-    complete: Option<CheckpointId>,
+    pub(super) metadata: BTreeMap<CheckpointId, CheckpointMetadata>,
+    /// The newest complete checkpoint of which tasks were told, by whomever.
+    pub(super) announced: Option<CheckpointId>,
     /// Which record was committed in which transaction.
     sink: BTreeMap<(u8, u8), u64>,
-    ended: Option<Box<ExecutionGraphDetails>>,
+    pub(super) ended: Option<Box<ExecutionGraphDetails>>,
 }
 
 /// Plays a job to its end, and perhaps the one that goes on from its savepoint.
 pub(super) fn play(knobs: Knobs, mut rng: Rng, trace: &mut Trace) {
     let graph = draw_graph(&mut rng, &knobs);
     let mut world = World::new(JobId(1), graph, knobs, rng, trace);
+    if world.knobs.leaders {
+        world.play_leaders();
+        return world.check_at_end();
+    }
     world.run();
     if let Some(path) = world.stopped_with() {
         world.go_on_from(&path);
@@ -214,22 +222,20 @@ fn draw_graph(rng: &mut Rng, knobs: &Knobs) -> JobGraph {
     }
 }
 
-fn master_of(job: JobId, graph: &JobGraph) -> JobMaster {
-    let patient = 1_000_000_000;
-    let heartbeat =
-        HeartbeatConfig { interval_ms: patient, timeout_ms: patient, failures_max: None };
-    let config = JobMasterConfig { heartbeat, ..JobMasterConfig::default() };
-    let resource = ResourceId("jm".to_owned());
-    let around = Surroundings::in_process("jm:6123", resource, job, TOKEN);
-    JobMaster::new(config, around, job, graph.clone(), 0)
-}
-
 impl<'a> World<'a> {
     fn new(job: JobId, graph: JobGraph, knobs: Knobs, rng: Rng, trace: &'a mut Trace) -> Self {
         let mut rng = rng;
+        let mut seats = Vec::new();
+        if !knobs.leaders {
+            let mut seat = Seat::empty(Rng::new(rng.next_u64()));
+            seat.begin(job, &graph, TOKEN, None);
+            seats.push(seat);
+        }
         Self {
-            master: master_of(job, &graph),
-            master_rng: Rng::new(rng.next_u64()),
+            seats,
+            followed: 0,
+            leaders: Leaders::default(),
+            job,
             directory: format!("/c/{job}"),
             knobs,
             rng,
@@ -237,7 +243,6 @@ impl<'a> World<'a> {
             now_us: 0,
             queue: BTreeMap::new(),
             scheduled: 0,
-            timers: BTreeMap::new(),
             graph,
             tasks: BTreeMap::new(),
             former: Vec::new(),
@@ -248,10 +253,9 @@ impl<'a> World<'a> {
             asked: BTreeMap::new(),
             asks: 0,
             store: Store::default(),
-            works: VecDeque::new(),
             written: BTreeSet::new(),
             metadata: BTreeMap::new(),
-            complete: None,
+            announced: None,
             sink: BTreeMap::new(),
             ended: None,
         }
@@ -273,17 +277,16 @@ impl<'a> World<'a> {
         let claim = if self.rng.below(2) == 0 { "CLAIM" } else { "NO_CLAIM" };
         let key = "execution.state-recovery.claim-mode".to_owned();
         graph.configuration.insert(key, claim.to_owned());
-        let job = JobId(2);
-        self.directory = format!("/c/{job}");
-        self.master = master_of(job, &graph);
+        self.job = JobId(2);
+        self.directory = format!("/c/{}", self.job);
+        self.seats[0].begin(self.job, &graph, TOKEN, None);
+        self.seats[0].complete = id;
         self.graph = graph;
         self.knobs.stop = false;
         self.knobs.store_faults = 0;
         self.queue.clear();
-        self.timers.clear();
-        self.works.clear();
         self.ended = None;
-        self.complete = id;
+        self.announced = id;
         self.passed.clear();
         self.barriers.clear();
         self.written.clear();
@@ -301,77 +304,114 @@ impl<'a> World<'a> {
         }
     }
 
-    fn now(&self) -> Mono {
+    pub(super) fn now(&self) -> Mono {
         Mono(self.now_us / 1_000)
     }
 
     /// True with this chance, until everything is healed.
-    fn chance(&mut self, thousandths: u64) -> bool {
+    pub(super) fn chance(&mut self, thousandths: u64) -> bool {
         let healed = self.now_us >= HEAL_AT_MS * 1_000;
         !healed && thousandths > 0 && self.rng.one_in_thousand(thousandths)
     }
 
-    fn schedule(&mut self, delay_us: u64, event: Event) {
+    pub(super) fn schedule(&mut self, delay_us: u64, event: Event) {
         self.scheduled += 1;
         self.queue.insert((self.now_us + delay_us, self.scheduled), event);
     }
 
     fn run(&mut self) {
         let end_us = self.now_us + END_AT_MS * 1_000;
-        self.give(Input::Start);
-        let register = ToJobMaster::RegisterTaskExecutor {
-            job: self.master.job(),
-            resource: ResourceId(WORKER.to_owned()),
-            address: address(),
-            data_address: "tm1:9".to_owned(),
-        };
-        self.schedule(100, Event::Say(register, None));
-        self.schedule(200, Event::Offer);
+        self.start_master(0);
+        self.follow(0);
         if self.knobs.stop {
             let delay_us = self.rng.below(3_000_000);
             self.schedule(delay_us, Event::Stop);
         }
-        while self.ended.is_none() || !self.works.is_empty() {
-            assert!(self.now_us < end_us, "the job does not end: {:?}", self.master.status());
+        while self.ended.is_none() || !self.seats[0].works.is_empty() {
+            assert!(self.now_us < end_us, "the job does not end: {:?}", self.status());
             self.advance();
         }
     }
 
-    fn advance(&mut self) {
-        let timer = self.timers.iter().min_by_key(|(_, at)| **at).map(|(timer, at)| (*timer, *at));
+    pub(super) fn start_master(&mut self, seat: usize) {
+        self.give(seat, Input::Start);
+    }
+
+    /// The worker goes with this seat from now on.
+    pub(super) fn follow(&mut self, seat: usize) {
+        self.followed = seat;
+        let register = ToJobMaster::RegisterTaskExecutor {
+            job: self.job,
+            resource: ResourceId(WORKER.to_owned()),
+            address: address(),
+            data_address: "tm1:9".to_owned(),
+        };
+        self.schedule(100, Event::Say(seat, register, None));
+        self.schedule(200, Event::Offer(seat));
+    }
+
+    pub(super) fn status(&self) -> Vec<Option<JobStatus>> {
+        let masters = self.seats.iter().map(|seat| seat.master.as_ref());
+        masters.map(|master| master.map(JobMaster::status)).collect()
+    }
+
+    pub(super) fn advance(&mut self) {
+        let timers = self.seats.iter().enumerate();
+        let timers = timers.filter_map(|(number, seat)| {
+            seat.next_timer().map(|(at_us, timer)| (at_us, number, timer))
+        });
+        let timer = timers.min_by_key(|(at_us, number, _)| (*at_us, *number));
         let next = self.queue.first_key_value().map(|((at_us, _), _)| *at_us);
-        if let Some((timer, at)) = timer
-            && next.is_none_or(|next| at.0 * 1_000 <= next)
+        if let Some((at_us, number, timer)) = timer
+            && next.is_none_or(|next| at_us <= next)
         {
-            self.now_us = self.now_us.max(at.0 * 1_000);
-            self.timers.remove(&timer);
-            return self.give(Input::Timer(timer));
+            self.now_us = self.now_us.max(at_us);
+            self.seats[number].timers.remove(&timer);
+            return self.give(number, Input::Timer(timer));
         }
         let Some(((at_us, _), event)) = self.queue.pop_first() else {
-            panic!("nothing happens any more: {:?}", self.master.status());
+            panic!("nothing happens any more: {:?}", self.status());
         };
         self.now_us = self.now_us.max(at_us);
+        if let Some(event) = self.awake(event) {
+            self.happen(event);
+        }
+    }
+
+    fn happen(&mut self, event: Event) {
         match event {
-            Event::Say(message, reply) => {
+            Event::Say(seat, message, reply) => {
                 let message = Message::JobMaster(message);
-                self.give(Input::Message { token: Some(TOKEN), message, reply });
+                let token = Some(self.seats[seat].token);
+                self.give(seat, Input::Message { token, message, reply });
             }
-            Event::Answer(ask, answer) => self.give(Input::Answered { ask, result: Ok(answer) }),
+            Event::Answer(seat, ask, answer) => {
+                self.give(seat, Input::Answered { ask, result: Ok(answer) });
+            }
             Event::Mail(attempt, mail) => self.on_mail(attempt, mail),
             Event::Step(attempt) => self.on_step(attempt),
-            Event::Work => self.work(),
-            Event::Offer => self.offer_slots(),
+            Event::Work(seat) => self.work(seat),
+            Event::Offer(seat) => self.offer_slots(seat),
             Event::Stop => {
                 let stop = Some(Drain::No);
                 let message =
                     ToJobMaster::TriggerSavepoint { trigger: STOP, directory: None, stop };
-                self.schedule(0, Event::Say(message, None));
+                self.say(0, message, None);
             }
+            Event::Ha(event) => self.on_leaders(event),
         }
     }
 
+    /// The worker, or one of its tasks, speaks with whoever it takes for the leader.
+    fn say(&mut self, delay_us: u64, message: ToJobMaster, reply: Option<ReplyTo>) {
+        self.schedule(delay_us, Event::Say(self.followed, message, reply));
+    }
+
     /// Offers slots, again and again: a job takes those that it needs by then.
-    fn offer_slots(&mut self) {
+    fn offer_slots(&mut self, seat: usize) {
+        if seat != self.followed {
+            return;
+        }
         let slots = (1..=8).map(|number| SlotOffer {
             allocation: AllocationId(number),
             index: number as u32,
@@ -379,35 +419,43 @@ impl<'a> World<'a> {
         });
         let resource = ResourceId(WORKER.to_owned());
         let offer = ToJobMaster::OfferSlots { resource, slots: slots.collect() };
-        self.schedule(0, Event::Say(offer, None));
-        self.schedule(500_000, Event::Offer);
+        self.say(0, offer, None);
+        self.schedule(500_000, Event::Offer(seat));
     }
 
-    fn give(&mut self, input: Input<JobMasterTimer, JobMasterDone>) {
-        self.trace.event(self.now_us, 0, || format!("{input:?}"));
+    pub(super) fn give(&mut self, number: usize, input: Input<JobMasterTimer, JobMasterDone>) {
+        self.trace.event(self.now_us, number, || format!("{input:?}"));
         let (now, wall) = (self.now(), (self.now_us / 1_000) as Timestamp);
         let mut out = Vec::new();
-        let mut cx = Cx { now, wall, rng: &mut self.master_rng, out: &mut out };
-        self.master.step(&mut cx, input);
-        self.master.check();
+        let seat = &mut self.seats[number];
+        let Some(master) = &mut seat.master else { return };
+        let mut cx = Cx { now, wall, rng: &mut seat.rng, out: &mut out };
+        master.step(&mut cx, input);
+        master.check();
         for effect in out {
-            self.perform(effect);
+            self.perform(number, effect);
         }
         self.check_references();
     }
 
-    fn perform(&mut self, effect: Effect<JobMasterTimer, JobMasterOp>) {
+    fn perform(&mut self, number: usize, effect: Effect<JobMasterTimer, JobMasterOp>) {
         match effect {
-            Effect::Tell { message, .. } => self.on_told(message),
-            Effect::Ask { ask, message, .. } => self.on_asked(ask, message),
+            Effect::Tell { message, .. } => self.on_told(number, message),
+            Effect::Ask { ask, message, .. } => self.on_asked(number, ask, message),
             Effect::Reply { to, answer } => self.on_replied(&to, answer),
-            Effect::SetTimer { timer, at } => drop(self.timers.insert(timer, at)),
-            Effect::ClearTimer { timer } => drop(self.timers.remove(&timer)),
+            Effect::SetTimer { timer, at } => {
+                self.seats[number].timers.insert(timer, at);
+            }
+            Effect::ClearTimer { timer } => {
+                self.seats[number].timers.remove(&timer);
+            }
             Effect::Op { op, what } => {
-                self.check_work(&what);
-                self.works.push_back((op, what));
-                if self.works.len() == 1 {
-                    self.begin_work();
+                self.check_work(number, &what);
+                if let Some(what) = self.keep_for_the_end(number, op, what) {
+                    self.seats[number].works.push_back((op, what));
+                    if self.seats[number].works.len() == 1 {
+                        self.begin_work(number);
+                    }
                 }
             }
             Effect::Stopped => {}
@@ -415,21 +463,24 @@ impl<'a> World<'a> {
         }
     }
 
-    fn on_told(&mut self, message: Message) {
+    fn on_told(&mut self, number: usize, message: Message) {
         match message {
             Message::Dispatcher(ToDispatcher::JobEnded { details, .. }) => {
-                self.ended = Some(details);
+                match self.knobs.leaders {
+                    true => self.record_end(number, details),
+                    false => self.ended = Some(details),
+                }
             }
             Message::TaskExecutor(message) => match message {
                 ToTaskExecutor::TriggerCheckpoint { attempt, barrier, .. } => {
-                    self.tell_task(attempt, Mail::Trigger(barrier));
+                    self.tell_task(number, attempt, Mail::Trigger(barrier));
                 }
                 ToTaskExecutor::NotifyCheckpointCompleted { attempt, checkpoint, .. } => {
-                    self.check_complete(checkpoint);
-                    self.tell_task(attempt, Mail::Completed(checkpoint));
+                    self.check_complete(number, checkpoint);
+                    self.tell_task(number, attempt, Mail::Completed(checkpoint));
                 }
                 ToTaskExecutor::NotifyCheckpointAborted { attempt, checkpoint, .. } => {
-                    self.tell_task(attempt, Mail::Aborted(checkpoint));
+                    self.tell_task(number, attempt, Mail::Aborted(checkpoint));
                 }
                 _ => {}
             },
@@ -437,7 +488,10 @@ impl<'a> World<'a> {
         }
     }
 
-    fn tell_task(&mut self, attempt: ExecutionAttemptId, mail: Mail) {
+    fn tell_task(&mut self, number: usize, attempt: ExecutionAttemptId, mail: Mail) {
+        if number != self.followed {
+            return; // The worker has another leader, and its messages another token.
+        }
         for _ in 0..self.copies() {
             let delay_us = 100 + self.rng.below(50_000);
             self.schedule(delay_us, Event::Mail(attempt, mail.clone()));
@@ -450,18 +504,22 @@ impl<'a> World<'a> {
         if self.chance(lost) { 0 } else { 1 + u64::from(self.chance(doubled)) }
     }
 
-    fn on_asked(&mut self, ask: AskId, message: Message) {
+    fn on_asked(&mut self, number: usize, ask: AskId, message: Message) {
         let answer = match message {
             Message::ResourceManager(ToResourceManager::RegisterJobMaster { .. }) => {
                 let resource_manager = ResourceId("rm".to_owned());
                 Answer::ResourceManager(ResourceManagerAnswer::JobMasterRegistered {
                     resource_manager,
-                    token: TOKEN,
+                    token: self.seats[number].token,
                 })
             }
+            Message::TaskExecutor(_) if number != self.followed => {
+                Answer::Refused(Refusal::Unknown("another JobManager leads".to_owned()))
+            }
             Message::TaskExecutor(ToTaskExecutor::SubmitTask { descriptor, .. }) => {
-                self.check_restore(&descriptor);
+                self.check_restore(number, &descriptor);
                 let attempt = descriptor.attempt;
+                self.note_submission(number, attempt);
                 self.schedule(1_000, Event::Mail(attempt, Mail::Deploy(descriptor)));
                 Answer::Ack
             }
@@ -475,7 +533,7 @@ impl<'a> World<'a> {
             }
             _ => Answer::Ack,
         };
-        self.schedule(3_000, Event::Answer(ask, answer));
+        self.schedule(3_000, Event::Answer(number, ask, answer));
     }
 
     fn on_replied(&mut self, to: &ReplyTo, answer: Answer) {
@@ -502,20 +560,23 @@ impl<'a> World<'a> {
         let at_us = *last;
         self.asks += 1;
         let reply = ReplyTo { process: WORKER.to_owned(), correlation: self.asks };
-        self.schedule(at_us - self.now_us, Event::Say(message, Some(reply)));
+        self.say(at_us - self.now_us, message, Some(reply));
     }
 
     /// A task's word that may get lost.
     fn tell_master(&mut self, most_us: u64, message: ToJobMaster) {
         for _ in 0..self.copies() {
             let delay_us = 100 + self.rng.below(most_us);
-            self.schedule(delay_us, Event::Say(message.clone(), None));
+            self.say(delay_us, message.clone(), None);
         }
     }
 
     fn on_mail(&mut self, attempt: ExecutionAttemptId, mail: Mail) {
         if let Mail::Deploy(descriptor) = mail {
-            return self.deploy(*descriptor);
+            if self.may_begin(attempt) {
+                self.deploy(*descriptor);
+            }
+            return;
         }
         let Some(task) = self.tasks.get_mut(&attempt) else { return };
         match mail {
@@ -636,7 +697,7 @@ impl<'a> World<'a> {
             self.asked.insert(self.asks, attempt);
             let reply = ReplyTo { process: WORKER.to_owned(), correlation: self.asks };
             let message = ToJobMaster::RequestNextSplit { vertex: attempt.vertex, attempt };
-            return self.schedule(1_000, Event::Say(message, Some(reply)));
+            return self.say(1_000, message, Some(reply));
         }
         if self.tasks.get(&attempt).is_some_and(|task| task.ended) {
             self.through.insert(attempt);
@@ -707,31 +768,47 @@ impl<'a> World<'a> {
         }
     }
 
-    fn begin_work(&mut self) {
+    pub(super) fn begin_work(&mut self, seat: usize) {
         let slow = self.knobs.slow_store && self.rng.below(4) == 0;
         let most_us = if slow { 4_000_000 } else { 200_000 };
         let delay_us = 1_000 + self.rng.below(most_us);
-        self.schedule(delay_us, Event::Work);
+        self.schedule(delay_us, Event::Work(seat));
     }
 
-    fn work(&mut self) {
-        let Some((op, what)) = self.works.pop_front() else { return };
-        let faults = if self.now_us < HEAL_AT_MS * 1_000 { self.knobs.store_faults } else { 0 };
-        let result = self.store.perform(&what, faults, &mut self.rng);
-        if let JobMasterOp::WriteMetadata { directory, bytes, .. } = &what
+    fn work(&mut self, seat: usize) {
+        if self.knobs.leaders {
+            return self.begin_recorded(seat);
+        }
+        let Some((_, what)) = self.seats[seat].works.front().cloned() else { return };
+        let result = self.act(&what);
+        self.end_work(seat, result);
+    }
+
+    /// The oldest work of a seat has ended.
+    pub(super) fn end_work(&mut self, seat: usize, result: JobMasterDone) {
+        let Some((op, _)) = self.seats[seat].works.pop_front() else { return };
+        if !self.seats[seat].works.is_empty() {
+            self.begin_work(seat);
+        }
+        self.give(seat, Input::Done { op, result });
+    }
+
+    /// The files of a work.
+    pub(super) fn act(&mut self, what: &JobMasterOp) -> JobMasterDone {
+        let healed = self.now_us >= HEAL_AT_MS * 1_000;
+        let faults = if healed { 0 } else { self.knobs.store_faults };
+        let result = self.store.perform(what, faults, &mut self.rng);
+        if let JobMasterOp::WriteMetadata { directory, bytes, .. } = what
             && self.store.has(&format!("{directory}/{METADATA_FILE}"))
             && let Ok(metadata) = decode(bytes, directory)
         {
             self.written.insert(metadata.checkpoint);
         }
-        if !self.works.is_empty() {
-            self.begin_work();
-        }
-        self.give(Input::Done { op, result });
+        result
     }
 
     /// I6: what is written holds a word of everybody who counts.
-    fn check_work(&mut self, what: &JobMasterOp) {
+    fn check_work(&mut self, number: usize, what: &JobMasterOp) {
         let JobMasterOp::WriteMetadata { directory, bytes, .. } = what else { return };
         let metadata = decode(bytes, directory).expect("what is written can be read");
         for (vertex, subtask, state) in subtasks(&metadata) {
@@ -742,13 +819,14 @@ impl<'a> World<'a> {
                 "checkpoint {id} has no word of {vertex} {subtask}"
             );
         }
-        self.check_writers(&metadata);
+        self.check_writers(number, &metadata);
         self.metadata.insert(metadata.checkpoint, metadata);
     }
 
     /// Whoever has acknowledged it and has not finished is the attempt that counts.
-    fn check_writers(&self, metadata: &CheckpointMetadata) {
-        let graph = self.master.scheduler().graph();
+    fn check_writers(&self, number: usize, metadata: &CheckpointMetadata) {
+        let Some(master) = &self.seats[number].master else { return };
+        let graph = master.scheduler().graph();
         for (id, execution) in graph.executions() {
             let attempt = graph.attempt_id(id);
             let Some(vertex) = metadata.vertices.get(&attempt.vertex) else { continue };
@@ -763,19 +841,23 @@ impl<'a> World<'a> {
     }
 
     /// I6: tasks are told only of what is durable and still true.
-    fn check_complete(&mut self, checkpoint: CheckpointId) {
+    fn check_complete(&mut self, number: usize, checkpoint: CheckpointId) {
         assert!(self.written.contains(&checkpoint), "checkpoint {checkpoint} is not written");
-        if self.complete.is_none_or(|complete| complete < checkpoint) {
-            self.complete = Some(checkpoint);
-            self.check_writers(&self.metadata[&checkpoint]);
+        self.check_recorded(checkpoint);
+        self.announced = self.announced.max(Some(checkpoint));
+        let complete = &mut self.seats[number].complete;
+        if complete.is_none_or(|complete| complete < checkpoint) {
+            *complete = Some(checkpoint);
+            self.check_writers(number, &self.metadata[&checkpoint]);
         }
     }
 
     /// A task begins from the newest complete checkpoint, and all that it needs is there.
-    fn check_restore(&self, descriptor: &TaskDeploymentDescriptor) {
+    fn check_restore(&self, number: usize, descriptor: &TaskDeploymentDescriptor) {
         let attempt = descriptor.attempt;
         let from = descriptor.restore.as_ref().map(|restore| restore.checkpoint);
-        assert_eq!(from, self.complete, "{attempt} begins from another checkpoint");
+        let complete = self.seats[number].complete;
+        assert_eq!(from, complete, "{attempt} begins from another checkpoint");
         let operators = descriptor.restore.iter().flat_map(|restore| restore.operators.values());
         for part in operators.flat_map(|operator| &operator.tables).flat_map(|table| &table.chain) {
             if let millstream_checkpoint::handle::StateFile::File(file) = &part.file {
@@ -786,9 +868,9 @@ impl<'a> World<'a> {
 
     /// I7: what a retained checkpoint refers to is there, and its metadata as well.
     fn check_references(&self) {
-        let Some(coordinator) = self.master.coordinator().filter(|_| self.ended.is_none()) else {
-            return;
-        };
+        let Some(leading) = self.leading().filter(|_| self.ended.is_none()) else { return };
+        let master = self.seats[leading].master.as_ref();
+        let Some(coordinator) = master.and_then(JobMaster::coordinator) else { return };
         for retained in coordinator.retained() {
             let path = format!("{}/{METADATA_FILE}", retained.directory);
             assert!(self.store.has(&path), "{path} of a retained checkpoint is gone");
@@ -796,7 +878,7 @@ impl<'a> World<'a> {
         }
     }
 
-    fn check_file(&self, file: &FileName) {
+    pub(super) fn check_file(&self, file: &FileName) {
         let root = file.root.as_ref().unwrap_or(&self.directory);
         let path = format!("{root}/{}", file.path);
         assert!(self.store.has(&path), "{path} is referred to and does not exist");
@@ -812,7 +894,7 @@ impl<'a> World<'a> {
         let all: BTreeSet<(u8, u8)> = all.collect();
         let committed: BTreeSet<(u8, u8)> = self.sink.keys().copied().collect();
         assert_eq!(committed, all, "records that were committed");
-        if self.knobs.store_faults > 0 {
+        if self.knobs.store_faults > 0 || self.knobs.leaders {
             return; // What could not be deleted may be left.
         }
         let below = format!("{}/", self.directory);
