@@ -19,6 +19,7 @@ use millstream_operator::plan::{Factory, RouterContext};
 use millstream_operator::side_output::OutputTag;
 use millstream_operator::sink::Sink;
 use millstream_operator::sink_operator::SinkOperator;
+use millstream_operator::watermark::{AssignTimestampsAndWatermarks, WatermarkStrategy};
 use millstream_shuffle::partition::{
     BatchPrototype, BroadcastRouter, RoundRobinRouter, Router, ShuffleRouter,
 };
@@ -121,6 +122,18 @@ impl<T: Record> DataStream<T> {
         function: impl Fn(&T, &mut Out<'_, U>) + Clone + Send + 'static,
     ) -> DataStream<U> {
         self.operator("flat_map_with", false, move |_| FlatMapWith::new(function.clone()))
+    }
+
+    /// Gives each record a time and makes watermarks: from here on the stream has event time. Watermarks
+    /// that come in go no further. See `docs/event-time.md`.
+    #[track_caller]
+    pub fn assign_timestamps_and_watermarks(
+        &self,
+        strategy: WatermarkStrategy<T>,
+    ) -> DataStream<T> {
+        self.try_operator("assign_timestamps_and_watermarks", false, move |context| {
+            AssignTimestampsAndWatermarks::new(strategy.clone(), context)
+        })
     }
 
     /// Groups the records by a key that is computed.

@@ -15,6 +15,9 @@ pub const MAX_WATERMARK: Timestamp = i64::MAX;
 /// No watermark has been seen yet.
 pub const MIN_WATERMARK: Timestamp = i64::MIN;
 
+/// What stands in place of a timestamp where a record has none, in a stream whose others have one.
+pub const NO_TIMESTAMP: Timestamp = i64::MIN;
+
 /// A point of monotonic time, in milliseconds from an origin of the owner's choice.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,

@@ -2,7 +2,7 @@
 
 use crate::limits::{PLAIN, TYPED, within};
 use millstream_core::{Record, Str};
-use millstream_shuffle::batch::{AnyBatch, Batch};
+use millstream_shuffle::batch::{AnyBatch, Batch, Columns};
 use millstream_shuffle::wire::fuzzing;
 
 /// Frames, in pieces of as many bytes as the first byte says.
@@ -11,23 +11,24 @@ pub(crate) fn frame(bytes: &[u8]) -> bool {
     within(bytes.len(), PLAIN, || fuzzing::frames(bytes, usize::from(*step) * 8 + 1))
 }
 
-/// The rows of a frame: which type, with hashes or without, how many, and the rows.
+/// The rows of a frame: which type, with hashes and times or without, how many, and the rows.
 pub(crate) fn batch(bytes: &[u8]) -> bool {
     let Some(([choice, count @ ..], rows)) = bytes.split_first_chunk::<5>() else { return false };
-    let (hashed, count) = (choice % 2 == 1, u32::from_le_bytes(*count));
+    let columns = Columns { hashed: choice % 2 == 1, timed: choice / 12 % 2 == 1 };
+    let count = u32::from_le_bytes(*count);
     match choice / 2 % 6 {
-        0 => rows_of::<u64>(hashed, count, rows),
-        1 => rows_of::<Str>(hashed, count, rows),
-        2 => rows_of::<()>(hashed, count, rows),
-        3 => rows_of::<(Str, u64)>(hashed, count, rows),
-        4 => rows_of::<Vec<Option<u128>>>(hashed, count, rows),
-        _ => rows_of::<[u64; 100]>(hashed, count, rows),
+        0 => rows_of::<u64>(columns, count, rows),
+        1 => rows_of::<Str>(columns, count, rows),
+        2 => rows_of::<()>(columns, count, rows),
+        3 => rows_of::<(Str, u64)>(columns, count, rows),
+        4 => rows_of::<Vec<Option<u128>>>(columns, count, rows),
+        _ => rows_of::<[u64; 100]>(columns, count, rows),
     }
 }
 
-fn rows_of<T: Record>(hashed: bool, count: u32, rows: &[u8]) -> bool {
+fn rows_of<T: Record>(columns: Columns, count: u32, rows: &[u8]) -> bool {
     let mut batch = Batch::<T>::new();
-    let decoded = within(rows.len(), TYPED, || batch.decode(count as usize, hashed, rows));
+    let decoded = within(rows.len(), TYPED, || batch.decode(count as usize, columns, rows));
     if decoded.is_err() {
         return false;
     }

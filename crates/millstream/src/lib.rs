@@ -57,6 +57,11 @@ pub use millstream_state::keyed_state as state;
 #[doc = include_str!("../../../docs/state.md")]
 struct StateGuide;
 
+/// And those of the page on event time.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/event-time.md")]
+struct EventTimeGuide;
+
 /// Says which job link this program speaks: the CLI looks for it before it submits the file.
 #[used]
 static JOB_LINK: [u8; 32] = millstream_host::artefact::job_link_marker(
@@ -104,6 +109,9 @@ pub mod prelude {
         FunctionResult, KeyedProcessFunction, ProcessContext, TimeDomain, Timer,
     };
     pub use millstream_operator::side_output::OutputTag;
+    pub use millstream_operator::watermark::{
+        WatermarkGenerator, WatermarkOutput, WatermarkStrategy,
+    };
     pub use millstream_state::{
         AggregateFunction, AggregatingState, KeyedState, ListState, MapState, ReducingState,
         ValueState,

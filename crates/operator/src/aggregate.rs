@@ -128,25 +128,27 @@ where
         out: &mut dyn AnyBatch,
         _room: usize,
     ) -> Result<Flow, OperatorError> {
-        let (input, out) = (cast::<T>(input), &mut cast::<(K, A)>(out).items);
+        let (input, out) = (cast::<T>(input), cast::<(K, A)>(out));
         self.keyed.find_keys(input);
         let Keyed { table, keys, emits_changes, .. } = &mut self.keyed;
         let mut keys = keys.drain(..);
         let mut records = input.items.drain(..);
         let key = |_| keys.next().expect("a key per hash");
         if *emits_changes {
-            out.reserve(input.hashes.len());
+            out.items.reserve(input.hashes.len());
             table.update_batch(&input.hashes, key, &self.init, |_, key, value| {
                 (self.add)(value, records.next().expect("a record per hash"));
-                out.push((key, value.clone()));
+                out.items.push((key, value.clone()));
             });
         } else {
+            input.timestamps.clear();
             table.update_batch(&input.hashes, key, &self.init, |_, _, value| {
                 (self.add)(value, records.next().expect("a record per hash"));
             });
         }
         drop(records);
         input.hashes.clear();
+        out.take_timestamps(input);
         Ok(Flow::Drained)
     }
 
@@ -220,9 +222,12 @@ where
         out: &mut dyn AnyBatch,
         _room: usize,
     ) -> Result<Flow, OperatorError> {
-        let (input, out) = (cast::<T>(input), &mut cast::<R>(out).items);
+        let (input, out) = (cast::<T>(input), cast::<R>(out));
         self.keyed.find_keys(input);
         let Keyed { table, keys, emits_changes, .. } = &mut self.keyed;
+        if !*emits_changes {
+            input.timestamps.clear();
+        }
         let mut records = input.items.drain(..);
         let key = |i: usize| &keys[i];
         table.upsert_batch(&input.hashes, key, |_, key, value: &mut Option<A>| {
@@ -232,12 +237,13 @@ where
                 Some(former) => (self.add)(former, record),
             };
             if *emits_changes {
-                out.push((self.output)(key.clone(), next.clone()));
+                out.items.push((self.output)(key.clone(), next.clone()));
             }
             *value = Some(next);
         });
         drop(records);
         input.hashes.clear();
+        out.take_timestamps(input);
         Ok(Flow::Drained)
     }
 

@@ -9,6 +9,7 @@ use crate::key::KeySelector;
 use crate::operator::{Flow, Operator};
 use millstream_checkpoint::snapshot::OperatorSnapshot;
 use millstream_core::checkpoint::Barrier;
+use millstream_core::time::Timestamp;
 use millstream_core::{Key, OperatorError, Record};
 use millstream_shuffle::batch::{AnyBatch, Batch, BoxBatch, cast};
 use millstream_shuffle::partition::Keying;
@@ -75,6 +76,8 @@ where
         self.selector.keys(&input.items, &mut self.keys);
         self.selector.hashes(&input.items, &mut self.hashes);
         input.hashes.clear();
+        // What stands for several records has the time of none.
+        input.timestamps.clear();
         let keyed = self.keys.drain(..).zip(&self.hashes);
         for ((key, hash), record) in keyed.zip(input.items.drain(..)) {
             let entry = &mut self.entries[*hash as usize % ENTRIES];
@@ -108,6 +111,16 @@ where
         }
         self.cursor = 0;
         Ok(Flow::Drained)
+    }
+
+    /// What is held back came before the watermark, and goes before it.
+    fn advance_watermark(
+        &mut self,
+        _watermark: Timestamp,
+        out: &mut dyn AnyBatch,
+        room: usize,
+    ) -> Result<Flow, OperatorError> {
+        self.flush(out, room)
     }
 
     /// There is no state: a task flushes its operators before it takes a snapshot.

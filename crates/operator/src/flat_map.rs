@@ -1,6 +1,7 @@
 //! `flat_map` and `flat_map_with`: one record in, any number out.
 
 use crate::operator::{Flow, Operator};
+use millstream_core::time::Timestamp;
 use millstream_core::{OperatorError, Record};
 use millstream_shuffle::batch::{AnyBatch, Batch, BoxBatch, cast};
 use std::collections::VecDeque;
@@ -9,18 +10,55 @@ use std::marker::PhantomData;
 /// More surplus than this from a single input record is an error: it could not be bounded.
 const SURPLUS_BYTES_MAX: usize = 64 << 20;
 
+/// Records that wait for their turn. The buffers are the input batch's, and go back there.
+struct Waiting<A> {
+    records: VecDeque<A>,
+    timestamps: VecDeque<Timestamp>,
+    /// That of the record whose turn it is.
+    time: Option<Timestamp>,
+}
+
+impl<A> Default for Waiting<A> {
+    fn default() -> Self {
+        Self { records: VecDeque::new(), timestamps: VecDeque::new(), time: None }
+    }
+}
+
+impl<A> Waiting<A> {
+    /// Takes a batch over, if none is at hand.
+    fn take(&mut self, input: &mut Batch<A>) {
+        if self.records.is_empty() && !input.items.is_empty() {
+            input.hashes.clear();
+            exchange(&mut self.records, &mut input.items);
+            exchange(&mut self.timestamps, &mut input.timestamps);
+        }
+    }
+
+    #[inline]
+    fn pop_front(&mut self) -> Option<A> {
+        self.time = self.timestamps.pop_front();
+        self.records.pop_front()
+    }
+}
+
+/// Both keep their memory.
+fn exchange<X>(empty: &mut VecDeque<X>, full: &mut Vec<X>) {
+    let taken = std::mem::take(empty);
+    *empty = VecDeque::from(std::mem::replace(full, Vec::from(taken)));
+}
+
 /// Applies a function that gives an iterator; stops in the middle of it when there is no room.
 pub struct FlatMap<A, I: IntoIterator, F> {
     function: F,
     /// Records that wait for their turn; its buffer is the input batch's, and goes back there.
-    waiting: VecDeque<A>,
+    waiting: Waiting<A>,
     current: Option<I::IntoIter>,
 }
 
 impl<A, I: IntoIterator, F: Fn(A) -> I> FlatMap<A, I, F> {
     /// An operator of this function.
     pub fn new(function: F) -> Self {
-        Self { function, waiting: VecDeque::new(), current: None }
+        Self { function, waiting: Waiting::default(), current: None }
     }
 }
 
@@ -40,27 +78,25 @@ where
         out: &mut dyn AnyBatch,
         room: usize,
     ) -> Result<Flow, OperatorError> {
-        let (input, out) = (cast::<A>(input), &mut cast::<I::Item>(out).items);
-        if self.waiting.is_empty() && !input.items.is_empty() {
-            input.hashes.clear();
-            let empty = std::mem::take(&mut self.waiting);
-            let full = std::mem::replace(&mut input.items, Vec::from(empty));
-            self.waiting = VecDeque::from(full);
-        }
+        let out = cast::<I::Item>(out);
+        self.waiting.take(cast::<A>(input));
         let mut next = self.current.take();
         loop {
             // The iterator at hand stays here, near the loop, and is kept only when it is interrupted.
             if let Some(mut items) = next {
+                let first = out.items.len();
                 loop {
-                    if out.len() >= room {
+                    if out.items.len() >= room {
+                        out.stamp(first, self.waiting.time);
                         self.current = Some(items);
                         return Ok(Flow::More);
                     }
                     match items.next() {
-                        Some(item) => out.push(item),
+                        Some(item) => out.items.push(item),
                         None => break,
                     }
                 }
+                out.stamp(first, self.waiting.time);
             }
             match self.waiting.pop_front() {
                 Some(record) => next = Some((self.function)(record).into_iter()),
@@ -91,14 +127,14 @@ impl<T> Extend<T> for Out<'_, T> {
 /// surplus at most goes beyond it.
 pub struct FlatMapWith<A, B, F> {
     function: F,
-    waiting: VecDeque<A>,
+    waiting: Waiting<A>,
     _output: PhantomData<fn() -> B>,
 }
 
 impl<A, B, F: Fn(&A, &mut Out<'_, B>)> FlatMapWith<A, B, F> {
     /// An operator of this function.
     pub fn new(function: F) -> Self {
-        Self { function, waiting: VecDeque::new(), _output: PhantomData }
+        Self { function, waiting: Waiting::default(), _output: PhantomData }
     }
 }
 
@@ -113,19 +149,16 @@ impl<A: Record, B: Record, F: Fn(&A, &mut Out<'_, B>)> Operator for FlatMapWith<
         out: &mut dyn AnyBatch,
         room: usize,
     ) -> Result<Flow, OperatorError> {
-        let (input, out) = (cast::<A>(input), &mut cast::<B>(out).items);
-        if self.waiting.is_empty() && !input.items.is_empty() {
-            input.hashes.clear();
-            let empty = std::mem::take(&mut self.waiting);
-            let full = std::mem::replace(&mut input.items, Vec::from(empty));
-            self.waiting = VecDeque::from(full);
-        }
-        while out.len() < room {
+        let out = cast::<B>(out);
+        self.waiting.take(cast::<A>(input));
+        while out.items.len() < room {
             let Some(record) = self.waiting.pop_front() else { return Ok(Flow::Drained) };
-            (self.function)(&record, &mut Out(out));
-            check_surplus::<B>(out.len())?;
+            let first = out.items.len();
+            (self.function)(&record, &mut Out(&mut out.items));
+            out.stamp(first, self.waiting.time);
+            check_surplus::<B>(out.items.len())?;
         }
-        Ok(if self.waiting.is_empty() { Flow::Drained } else { Flow::More })
+        Ok(if self.waiting.records.is_empty() { Flow::Drained } else { Flow::More })
     }
 }
 
@@ -158,5 +191,21 @@ mod tests {
         harness.push([2, 0, 7]).expect("nothing fails");
         let expected: Vec<u64> = vec![200, 201, 700, 701, 702, 703, 704, 705, 706];
         assert_eq!(harness.take_output(), expected);
+    }
+
+    #[test]
+    fn all_that_comes_of_a_record_has_its_time() {
+        let expected = [(20, 5), (21, 5), (30, 6), (31, 6), (32, 6)];
+        let pulled = FlatMap::new(|n: u64| (0..n).map(move |i| n * 10 + i));
+        let mut harness = OperatorHarness::<u64, u64, _>::with_room(pulled, 1);
+        harness.push_at([(2, 5), (0, 9), (3, 6)]).expect("nothing fails");
+        assert_eq!(harness.take_timed_output(), expected);
+
+        let pushed = FlatMapWith::new(|n: &u64, out: &mut Out<'_, u64>| {
+            out.extend((0..*n).map(|i| n * 10 + i));
+        });
+        let mut harness = OperatorHarness::<u64, u64, _>::with_room(pushed, 1);
+        harness.push_at([(2, 5), (0, 9), (3, 6)]).expect("nothing fails");
+        assert_eq!(harness.take_timed_output(), expected);
     }
 }

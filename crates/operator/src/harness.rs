@@ -7,7 +7,7 @@ pub use snapshot::HarnessSnapshot;
 use crate::operator::{Flow, Operator};
 use millstream_checkpoint::snapshot::{OperatorSnapshot, RestoredOperator};
 use millstream_core::checkpoint::{Alignment, Barrier, CheckpointId, SnapshotKind};
-use millstream_core::time::Timestamp;
+use millstream_core::time::{NO_TIMESTAMP, Timestamp};
 use millstream_core::{OperatorError, Record};
 use millstream_shuffle::batch::{AnyBatch, Batch, BoxBatch, cast};
 
@@ -26,6 +26,8 @@ pub struct OperatorHarness<A, B, O> {
     input: BoxBatch,
     out: BoxBatch,
     collected: Vec<B>,
+    /// The times of what was collected.
+    times: Vec<Timestamp>,
     room: usize,
     snapshots: snapshot::Snapshots,
     _types: std::marker::PhantomData<fn(A)>,
@@ -42,14 +44,44 @@ impl<A: Record, B: Record, O: Operator> OperatorHarness<A, B, O> {
         let out = operator.output();
         let input = Box::new(Batch::<A>::new());
         let snapshots = snapshot::Snapshots::default();
-        let collected = Vec::new();
-        Self { operator, input, out, collected, room, snapshots, _types: std::marker::PhantomData }
+        let (collected, times) = (Vec::new(), Vec::new());
+        let _types = std::marker::PhantomData;
+        Self { operator, input, out, collected, times, room, snapshots, _types }
     }
 
     /// Sends the records as one batch and lets the operator run until it has taken them all.
     pub fn push(&mut self, records: impl IntoIterator<Item = A>) -> Result<(), OperatorError> {
         cast::<A>(self.input.as_mut()).items.extend(records);
         self.run(O::process)
+    }
+
+    /// Sends records with their times.
+    pub fn push_at(
+        &mut self,
+        records: impl IntoIterator<Item = (A, Timestamp)>,
+    ) -> Result<(), OperatorError> {
+        self.fill(records);
+        self.run(O::process)
+    }
+
+    /// Sends records of a keyed stream with their times.
+    pub fn push_keyed_at<K: Record>(
+        &mut self,
+        records: impl IntoIterator<Item = (A, Timestamp)>,
+        key: impl Fn(&A) -> K,
+    ) -> Result<(), OperatorError> {
+        let batch = self.fill(records);
+        batch.hashes.extend(batch.items.iter().map(|record| key(record).hash64()));
+        self.run(O::process)
+    }
+
+    fn fill(&mut self, records: impl IntoIterator<Item = (A, Timestamp)>) -> &mut Batch<A> {
+        let batch = cast::<A>(self.input.as_mut());
+        for (record, time) in records {
+            batch.items.push(record);
+            batch.timestamps.push(time);
+        }
+        batch
     }
 
     /// Sends records of a keyed stream: with the hashes of their keys.
@@ -121,6 +153,8 @@ impl<A: Record, B: Record, O: Operator> OperatorHarness<A, B, O> {
             let (input, out) = (self.input.as_mut(), self.out.as_mut());
             let flow = call(&mut self.operator, input, out, self.room)?;
             let out = cast::<B>(self.out.as_mut());
+            out.timestamps.resize(out.items.len(), NO_TIMESTAMP);
+            self.times.append(&mut out.timestamps);
             self.collected.append(&mut out.items);
             out.hashes.clear();
             if flow == Flow::Drained {
@@ -131,6 +165,13 @@ impl<A: Record, B: Record, O: Operator> OperatorHarness<A, B, O> {
 
     /// What has come out since the last call.
     pub fn take_output(&mut self) -> Vec<B> {
+        self.times.clear();
         std::mem::take(&mut self.collected)
+    }
+
+    /// What has come out since the last call, with its times; [`NO_TIMESTAMP`] for none.
+    pub fn take_timed_output(&mut self) -> Vec<(B, Timestamp)> {
+        let times = std::mem::take(&mut self.times);
+        std::mem::take(&mut self.collected).into_iter().zip(times).collect()
     }
 }

@@ -8,6 +8,7 @@
 //! - [`sink_operator`]: a sink at the end of a chain, and its committer;
 //! - [`map`], [`flat_map`], [`key`], [`aggregate`], [`combine`], [`partitioner`]: the operators;
 //! - [`process`]: the user's own, with state and timers;
+//! - [`watermark`]: times of records, and how far time is;
 //! - [`plan`]: factories for all of a job's vertices;
 //! - [`harness`]: drives an operator alone, for tests.
 
@@ -28,3 +29,4 @@ pub mod side_output;
 pub mod sink;
 pub mod sink_operator;
 pub mod source;
+pub mod watermark;

@@ -10,6 +10,7 @@ use millstream_core::OperatorError;
 use millstream_core::checkpoint::{Barrier, CheckpointId};
 use millstream_core::time::Timestamp;
 use millstream_shuffle::batch::{AnyBatch, BoxBatch};
+use millstream_shuffle::element::Watermark;
 
 /// Whether an operator is through with what it was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +39,8 @@ pub trait Operator {
         Ok(Flow::Drained)
     }
 
-    /// The input has ended: gives what is left. Called again until it is drained.
+    /// The input has ended, and with it event time: gives what is left. Called again until it is
+    /// drained.
     fn finish(&mut self, out: &mut dyn AnyBatch, room: usize) -> Result<Flow, OperatorError> {
         self.flush(out, room)
     }
@@ -62,8 +64,8 @@ pub trait Operator {
     }
 
     /// No record at or before this time is to come: fires the timers that are due, as far as there is
-    /// room. Called as [`advance_time`](Self::advance_time) is; the watermark goes on downstream when
-    /// it is drained.
+    /// room. Called as [`advance_time`](Self::advance_time) is; when it is drained,
+    /// [`pass_watermark`](Self::pass_watermark) says what goes on downstream.
     fn advance_watermark(
         &mut self,
         _watermark: Timestamp,
@@ -76,6 +78,18 @@ pub trait Operator {
     /// Its side outputs, if it can have any. The task attaches those that are read, and takes what is
     /// in them after each call.
     fn side_outputs(&mut self) -> Option<&mut SideOutputs> {
+        None
+    }
+
+    /// What goes on downstream of a watermark that has been dealt with: itself, unless the operator
+    /// makes watermarks of its own.
+    fn pass_watermark(&mut self, watermark: Watermark) -> Option<Watermark> {
+        Some(watermark)
+    }
+
+    /// A watermark that the operator has made of its records or of the time that passed, behind all
+    /// that it has given so far. Asked for after each call.
+    fn take_watermark(&mut self) -> Option<Watermark> {
         None
     }
 

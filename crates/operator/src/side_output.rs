@@ -6,6 +6,7 @@
 //! empties after each call: so side outputs are bounded and travel as all other records do.
 
 use crate::flat_map::check_surplus_of;
+use millstream_core::time::Timestamp;
 use millstream_core::{OperatorError, Record};
 use millstream_shuffle::batch::{BoxBatch, cast};
 use std::any::type_name;
@@ -59,6 +60,8 @@ pub struct SideOutputs {
     pending: bool,
     /// One of them has a full batch.
     full: bool,
+    /// The time of what is given out now.
+    time: Option<Timestamp>,
 }
 
 struct Side {
@@ -89,6 +92,12 @@ impl SideOutputs {
         self.sides.iter().any(|side| side.name == tag.name)
     }
 
+    /// What is given out from now on has this time, or none.
+    #[inline]
+    pub fn set_time(&mut self, time: Option<Timestamp>) {
+        self.time = time;
+    }
+
     /// Gives a record out.
     #[inline]
     pub fn emit<T: Record>(&mut self, tag: &OutputTag<T>, record: T) {
@@ -108,6 +117,7 @@ impl SideOutputs {
         };
         let batch: &mut millstream_shuffle::batch::Batch<T> = batch;
         batch.items.push(record);
+        batch.stamp(batch.items.len() - 1, self.time);
         self.pending = true;
         self.full |= batch.items.len() >= side.target;
     }

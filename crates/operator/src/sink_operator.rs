@@ -126,8 +126,7 @@ impl<T: Record> Operator for SinkOperator<T> {
     ) -> Result<Flow, OperatorError> {
         let batch = cast::<T>(input);
         self.writer.write(&mut batch.items)?;
-        batch.items.clear();
-        batch.hashes.clear();
+        batch.clear();
         Ok(Flow::Drained)
     }
 

@@ -73,7 +73,8 @@ fn measure<T: Record>(name: &str, hashed: bool, make: impl Fn(u64) -> T) {
     let count = Batch::<T>::target().min(315);
     let items: Vec<T> = (0..count as u64).map(make).collect();
     let hashes = if hashed { (0..count as u64).collect() } else { Vec::new() };
-    let batch = Batch { items, hashes };
+    let batch = Batch { hashes, ..Batch::of(items) };
+    let columns = batch.columns();
     let (mut rows, mut copy, mut plain) = (Vec::new(), Batch::<T>::new(), Vec::new());
     let encode = best(count, || {
         rows.clear();
@@ -84,7 +85,7 @@ fn measure<T: Record>(name: &str, hashed: bool, make: impl Fn(u64) -> T) {
     });
     let decode = best(count, || {
         copy.clear();
-        copy.decode(count, hashed, black_box(&rows)).expect("as written");
+        copy.decode(count, columns, black_box(&rows)).expect("as written");
     });
     let memcpy = best(count, || {
         plain.clear();

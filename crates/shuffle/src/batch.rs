@@ -1,11 +1,13 @@
 //! Batches: what moves between operators and tasks. Typed inside, erased between.
 //!
 //! [`Batch<T>`] is a vector of records, with the hash of each record's key beside it where the
-//! stream is keyed. [`AnyBatch`] is all that the engine needs to know of one; operators cast back
+//! stream is keyed, and its time where event time is in use. [`AnyBatch`] is all that the engine needs to know of one; operators cast back
 //! with [`cast`] and then run plain loops. An Arrow batch can be another implementation.
 
-use millstream_core::record::{DecodeError, Input, Record, SliceOutput};
+use millstream_core::record::{DecodeError, Input, Output, Record, SliceOutput};
+use millstream_core::time::{NO_TIMESTAMP, Timestamp};
 use std::any::Any;
+use std::ops::Range;
 
 /// A batch holds about so many bytes of records (their size in memory, without what they point to).
 pub const BATCH_BYTES: usize = 32 * 1024;
@@ -23,12 +25,65 @@ pub struct Batch<T> {
     pub items: Vec<T>,
     /// The hashes of their keys: as many as records where the stream is keyed, else none.
     pub hashes: Vec<u64>,
+    /// Their times: as many as records where event time is in use, else none. A record without a
+    /// time among others has [`NO_TIMESTAMP`].
+    pub timestamps: Vec<Timestamp>,
+}
+
+/// What lies beside the records of a batch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Columns {
+    /// Hashes of keys.
+    pub hashed: bool,
+    /// Timestamps.
+    pub timed: bool,
+}
+
+impl Columns {
+    /// Neither.
+    pub const NONE: Self = Self { hashed: false, timed: false };
+
+    /// What they add to the bytes of a row.
+    const fn bytes(self) -> usize {
+        COLUMN_BYTES * (self.hashed as usize + self.timed as usize)
+    }
 }
 
 impl<T> Batch<T> {
     /// Holds nothing yet, and allocates when the first record comes.
     pub const fn new() -> Self {
-        Self { items: Vec::new(), hashes: Vec::new() }
+        Self { items: Vec::new(), hashes: Vec::new(), timestamps: Vec::new() }
+    }
+
+    /// Holds these records, and nothing beside them.
+    pub fn of(items: Vec<T>) -> Self {
+        Self { items, ..Self::new() }
+    }
+
+    /// Gives the records that were appended last, one for each record of `from` and in their order,
+    /// the times of those. `from`, whose records have been taken out, is left without times.
+    pub fn take_timestamps<U>(&mut self, from: &mut Batch<U>) {
+        if self.timestamps.is_empty() && from.timestamps.len() == self.items.len() {
+            return std::mem::swap(&mut self.timestamps, &mut from.timestamps);
+        }
+        if !from.timestamps.is_empty() {
+            self.timestamps.resize(self.items.len() - from.timestamps.len(), NO_TIMESTAMP);
+            self.timestamps.append(&mut from.timestamps);
+        }
+        self.pad_timestamps();
+    }
+
+    /// Gives all records from this one on the same time, or none.
+    #[inline]
+    pub fn stamp(&mut self, from: usize, time: Option<Timestamp>) {
+        stamp(&mut self.timestamps, from..self.items.len(), time);
+    }
+
+    /// Where some records have a time, those without get the mark of that.
+    fn pad_timestamps(&mut self) {
+        if !self.timestamps.is_empty() {
+            self.timestamps.resize(self.items.len(), NO_TIMESTAMP);
+        }
     }
 
     /// So many records make a full batch of this type.
@@ -48,6 +103,21 @@ impl<T> Batch<T> {
 impl<T> Default for Batch<T> {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// Gives the records of this range, which are the last of a batch, the same time or none.
+#[inline]
+pub fn stamp(timestamps: &mut Vec<Timestamp>, records: Range<usize>, time: Option<Timestamp>) {
+    match time {
+        Some(time) => {
+            if timestamps.len() < records.start {
+                timestamps.resize(records.start, NO_TIMESTAMP);
+            }
+            timestamps.resize(records.end, time);
+        }
+        None if timestamps.is_empty() => (),
+        None => timestamps.resize(records.end, NO_TIMESTAMP),
     }
 }
 
@@ -86,19 +156,20 @@ pub trait AnyBatch: Any + Send {
     /// is of the same type.
     fn take_front(&mut self, n: usize, other: &mut dyn AnyBatch);
 
-    /// Moves record `i` to the end of `outs[targets[i]]`, for all `i`, with its hash if it has one.
+    /// Moves record `i` to the end of `outs[targets[i]]`, for all `i`, with what lies beside it.
     fn distribute(&mut self, targets: &[u32], outs: &mut [BoxBatch]);
 
     /// Appends the rows of records `from..`: as many as fit until `out` has `bytes_max` bytes, but
     /// one at least, however long it is; gives the index of the first record that is not written.
-    /// The format: per record its hash if `hashes` are there (8 bytes, little-endian), then its row.
+    /// The format: per record its hash and its time, if there are such (8 bytes each, little-endian),
+    /// then its row.
     fn encode(&self, from: usize, bytes_max: usize, out: &mut Vec<u8>) -> usize;
 
-    /// Appends `count` records that [`AnyBatch::encode`] wrote, with hashes or without.
-    fn decode(&mut self, count: usize, hashed: bool, rows: &[u8]) -> Result<(), DecodeError>;
+    /// Appends `count` records that [`AnyBatch::encode`] wrote, with these columns.
+    fn decode(&mut self, count: usize, columns: Columns, rows: &[u8]) -> Result<(), DecodeError>;
 
-    /// Whether each record has its hash beside it.
-    fn is_hashed(&self) -> bool;
+    /// What lies beside the records.
+    fn columns(&self) -> Columns;
 
     /// The hashes of the records' keys, if the stream is keyed.
     fn hashes(&self) -> &[u64];
@@ -112,6 +183,7 @@ impl<T> Batch<T> {
         fn out<'a, T>(outs: &'a mut [Option<&mut Batch<T>>], target: u32) -> &'a mut Batch<T> {
             outs[target as usize].as_mut().expect("a router chooses among the consumers")
         }
+        self.distribute_timestamps(targets, outs);
         if self.hashes.is_empty() {
             for (item, target) in self.items.drain(..).zip(targets) {
                 out(outs, *target).items.push(item);
@@ -122,6 +194,22 @@ impl<T> Batch<T> {
             let out = out(outs, *target);
             out.items.push(item);
             out.hashes.push(hash);
+        }
+    }
+
+    /// Before the records themselves are moved.
+    fn distribute_timestamps(&mut self, targets: &[u32], outs: &mut [Option<&mut Batch<T>>]) {
+        let timed = outs.iter().flatten().any(|out| !out.timestamps.is_empty());
+        if self.timestamps.is_empty() && !timed {
+            return;
+        }
+        self.timestamps.resize(self.items.len(), NO_TIMESTAMP);
+        for out in outs.iter_mut().flatten() {
+            out.timestamps.resize(out.items.len(), NO_TIMESTAMP);
+        }
+        for (time, target) in self.timestamps.drain(..).zip(targets) {
+            let out = outs[*target as usize].as_mut();
+            out.expect("a router chooses among the consumers").timestamps.push(time);
         }
     }
 }
@@ -151,6 +239,7 @@ impl<T: Record> AnyBatch for Batch<T> {
     fn clear(&mut self) {
         self.items.clear();
         self.hashes.clear();
+        self.timestamps.clear();
     }
 
     fn fresh(&self) -> BoxBatch {
@@ -172,6 +261,7 @@ impl<T: Record> AnyBatch for Batch<T> {
         } else {
             other.items.append(&mut self.items);
             other.hashes.append(&mut self.hashes);
+            other.take_timestamps(self);
         }
     }
 
@@ -184,6 +274,11 @@ impl<T: Record> AnyBatch for Batch<T> {
         if !self.hashes.is_empty() {
             other.hashes.extend(self.hashes.drain(..n));
         }
+        if !self.timestamps.is_empty() {
+            other.timestamps.resize(other.items.len() - n, NO_TIMESTAMP);
+            other.timestamps.extend(self.timestamps.drain(..n));
+        }
+        other.pad_timestamps();
     }
 
     fn distribute(&mut self, targets: &[u32], outs: &mut [BoxBatch]) {
@@ -207,15 +302,17 @@ impl<T: Record> AnyBatch for Batch<T> {
         }
     }
 
-    fn decode(&mut self, count: usize, hashed: bool, rows: &[u8]) -> Result<(), DecodeError> {
+    fn decode(&mut self, count: usize, columns: Columns, rows: &[u8]) -> Result<(), DecodeError> {
         match T::FIXED {
-            Some(size) => self.decode_fixed(size, count, hashed, rows),
-            None => self.decode_varying(count, hashed, rows),
+            Some(size) => self.decode_fixed(size, count, columns, rows)?,
+            None => self.decode_varying(count, columns, rows)?,
         }
+        self.pad_timestamps();
+        Ok(())
     }
 
-    fn is_hashed(&self) -> bool {
-        !self.hashes.is_empty()
+    fn columns(&self) -> Columns {
+        Columns { hashed: !self.hashes.is_empty(), timed: !self.timestamps.is_empty() }
     }
 
     fn hashes(&self) -> &[u64] {
@@ -223,14 +320,15 @@ impl<T: Record> AnyBatch for Batch<T> {
     }
 }
 
-/// Bytes of a hash in front of a row.
-const HASH_BYTES: usize = size_of::<u64>();
+/// Bytes of a hash or a time in front of a row.
+const COLUMN_BYTES: usize = size_of::<u64>();
 
 /// Rows of one size: how many fit is known before, and each is copied to its place.
 impl<T: Record> Batch<T> {
     #[inline]
     fn encode_fixed(&self, size: usize, from: usize, bytes_max: usize, out: &mut Vec<u8>) -> usize {
-        let row = size + if self.is_hashed() { HASH_BYTES } else { 0 };
+        let columns = self.columns();
+        let row = size + columns.bytes();
         let left = self.items.len() - from;
         let room = bytes_max.saturating_sub(out.len());
         let next = from + room.checked_div(row).map_or(left, |fitting| left.min(fitting.max(1)));
@@ -240,19 +338,65 @@ impl<T: Record> Batch<T> {
             return next;
         }
         let (rows, items) = (&mut out[start..], &self.items[from..next]);
-        if self.is_hashed() {
-            let hashed = items.iter().zip(&self.hashes[from..next]);
-            for (row, (item, hash)) in rows.chunks_exact_mut(HASH_BYTES + size).zip(hashed) {
-                let mut row = SliceOutput::new(row);
-                hash.encode(&mut row);
-                item.encode(&mut row);
+        match columns {
+            Columns::NONE => {
+                for (row, item) in rows.chunks_exact_mut(size).zip(items) {
+                    item.encode(&mut SliceOutput::new(row));
+                }
             }
-        } else {
-            for (row, item) in rows.chunks_exact_mut(size).zip(items) {
-                item.encode(&mut SliceOutput::new(row));
+            Columns { hashed: true, timed: false } => {
+                let hashed = items.iter().zip(&self.hashes[from..next]);
+                for (row, (item, hash)) in rows.chunks_exact_mut(row).zip(hashed) {
+                    let mut row = SliceOutput::new(row);
+                    hash.encode(&mut row);
+                    item.encode(&mut row);
+                }
+            }
+            Columns { timed: true, .. } => {
+                for (i, row) in (from..next).zip(rows.chunks_exact_mut(row)) {
+                    let mut row = SliceOutput::new(row);
+                    self.encode_columns(i, &mut row);
+                    self.items[i].encode(&mut row);
+                }
             }
         }
         next
+    }
+
+    #[inline]
+    fn encode_columns<O: Output>(&self, i: usize, out: &mut O) {
+        if let Some(hash) = self.hashes.get(i) {
+            hash.encode(out);
+        }
+        if let Some(time) = self.timestamps.get(i) {
+            time.encode(out);
+        }
+    }
+
+    #[inline]
+    fn decode_columns(
+        &mut self,
+        columns: Columns,
+        input: &mut Input<'_>,
+    ) -> Result<(), DecodeError> {
+        if columns.hashed {
+            self.hashes.push(u64::decode(input)?);
+        }
+        if columns.timed {
+            self.timestamps.push(i64::decode(input)?);
+        }
+        Ok(())
+    }
+
+    /// Before `count` records are decoded, for which there are bytes.
+    fn reserve_columns(&mut self, columns: Columns, count: usize) {
+        if columns.hashed {
+            self.hashes.reserve(count);
+        }
+        if columns.timed {
+            self.timestamps.resize(self.items.len(), NO_TIMESTAMP);
+            self.timestamps.reserve(count);
+        }
     }
 
     #[inline]
@@ -260,10 +404,10 @@ impl<T: Record> Batch<T> {
         &mut self,
         size: usize,
         count: usize,
-        hashed: bool,
+        columns: Columns,
         rows: &[u8],
     ) -> Result<(), DecodeError> {
-        let row = size + if hashed { HASH_BYTES } else { 0 };
+        let row = size + columns.bytes();
         let wanted = count.saturating_mul(row);
         match rows.len().checked_sub(wanted) {
             Some(0) => (),
@@ -274,16 +418,26 @@ impl<T: Record> Batch<T> {
             return self.decode_empty_rows(count);
         }
         self.items.reserve(count);
-        if hashed {
-            self.hashes.reserve(count);
-            for row in rows.chunks_exact(HASH_BYTES + size) {
-                let mut row = Input::new(row);
-                self.hashes.push(u64::decode(&mut row)?);
-                self.items.push(T::decode(&mut row)?);
+        self.reserve_columns(columns, count);
+        match columns {
+            Columns::NONE => {
+                for row in rows.chunks_exact(size) {
+                    self.items.push(T::decode(&mut Input::new(row))?);
+                }
             }
-        } else {
-            for row in rows.chunks_exact(size) {
-                self.items.push(T::decode(&mut Input::new(row))?);
+            Columns { hashed: true, timed: false } => {
+                for row in rows.chunks_exact(row) {
+                    let mut row = Input::new(row);
+                    self.hashes.push(u64::decode(&mut row)?);
+                    self.items.push(T::decode(&mut row)?);
+                }
+            }
+            Columns { timed: true, .. } => {
+                for row in rows.chunks_exact(row) {
+                    let mut row = Input::new(row);
+                    self.decode_columns(columns, &mut row)?;
+                    self.items.push(T::decode(&mut row)?);
+                }
             }
         }
         Ok(())
@@ -308,9 +462,7 @@ impl<T: Record> Batch<T> {
         let mut next = from;
         let mut end = out.len();
         for item in &self.items[from..] {
-            if let Some(hash) = self.hashes.get(next) {
-                hash.encode(out);
-            }
+            self.encode_columns(next, out);
             item.encode(out);
             if out.len() > bytes_max && next > from {
                 // It begins the next frame; so a buffer never outgrows `bytes_max` for long.
@@ -329,10 +481,10 @@ impl<T: Record> Batch<T> {
     fn decode_varying(
         &mut self,
         count: usize,
-        hashed: bool,
+        columns: Columns,
         rows: &[u8],
     ) -> Result<(), DecodeError> {
-        let row_min = 1 + if hashed { HASH_BYTES } else { 0 };
+        let row_min = 1 + columns.bytes();
         let wanted = count.saturating_mul(row_min);
         if wanted > rows.len() {
             return Err(DecodeError::Short { wanted, left: rows.len() });
@@ -340,14 +492,10 @@ impl<T: Record> Batch<T> {
         // A count is only a claim: what it makes us allocate is bounded by the bytes that are there.
         let affordable = RESERVE_PER_BYTE * rows.len() / size_of::<T>().max(1);
         self.items.reserve(count.min(affordable));
-        if hashed {
-            self.hashes.reserve(count);
-        }
+        self.reserve_columns(columns, count);
         let mut input = Input::new(rows);
         for _ in 0..count {
-            if hashed {
-                self.hashes.push(u64::decode(&mut input)?);
-            }
+            self.decode_columns(columns, &mut input)?;
             self.items.push(T::decode(&mut input)?);
         }
         input.finish()
@@ -368,46 +516,91 @@ mod tests {
         while from < batch.len() {
             let mut rows = Vec::new();
             let next = batch.encode(from, bytes_max, &mut rows);
-            copy.decode(next - from, batch.is_hashed(), &rows).expect("as written");
+            copy.decode(next - from, batch.columns(), &rows).expect("as written");
             frames.push(rows.len());
             from = next;
         }
         (copy, frames)
     }
 
-    fn batch_of<T: Record>(hashed: bool, make: impl Fn(u64) -> T) -> Batch<T> {
-        let items: Vec<T> = (0..100).map(make).collect();
-        let hashes = if hashed { (0..100).map(|i| i * 7).collect() } else { Vec::new() };
-        Batch { items, hashes }
+    const HASHED: Columns = Columns { hashed: true, timed: false };
+
+    fn batch_of<T: Record>(columns: Columns, make: impl Fn(u64) -> T) -> Batch<T> {
+        let mut batch = Batch::of((0..100).map(make).collect());
+        if columns.hashed {
+            batch.hashes = (0..100).map(|i| i * 7).collect();
+        }
+        if columns.timed {
+            batch.timestamps = (0..100).map(|i| i * 1_000 - 50_000).collect();
+        }
+        batch
+    }
+
+    fn assert_equal<T: Record + PartialEq + std::fmt::Debug>(copy: &Batch<T>, of: &Batch<T>) {
+        assert_eq!(copy.items, of.items);
+        assert_eq!((&copy.hashes, &copy.timestamps), (&of.hashes, &of.timestamps));
     }
 
     #[test]
-    fn rows_survive_the_wire_with_and_without_hashes() {
-        for hashed in [false, true] {
-            let varying = batch_of(hashed, |i| (i, "x".repeat(i as usize)));
+    fn rows_survive_the_wire_with_and_without_hashes_and_times() {
+        for (hashed, timed) in [(false, false), (true, false), (false, true), (true, true)] {
+            let columns = Columns { hashed, timed };
+            let varying = batch_of(columns, |i| (i, "x".repeat(i as usize)));
             let (copy, frames) = through_frames(&varying, 1000);
-            assert_eq!((&copy.items, &copy.hashes), (&varying.items, &varying.hashes));
+            assert_equal(&copy, &varying);
             assert!(frames.len() > 3 && frames.iter().all(|bytes| *bytes <= 1000));
 
-            let fixed = batch_of(hashed, |i| ([i; 5], i as u32));
+            let fixed = batch_of(columns, |i| ([i; 5], i as u32));
             let (copy, frames) = through_frames(&fixed, 1000);
-            assert_eq!((&copy.items, &copy.hashes), (&fixed.items, &fixed.hashes));
+            assert_equal(&copy, &fixed);
             assert!(frames.len() > 3 && frames.iter().all(|bytes| *bytes <= 1000));
 
-            let empty = batch_of(hashed, |_| ());
+            let empty = batch_of(columns, |_| ());
             let (copy, _) = through_frames(&empty, 1000);
-            assert_eq!((&copy.items, &copy.hashes), (&empty.items, &empty.hashes));
+            assert_equal(&copy, &empty);
         }
     }
 
     #[test]
+    fn records_without_a_time_keep_their_places_among_those_with_one() {
+        let timed = || Batch { timestamps: vec![10, 20], ..Batch::of(vec![1_u64, 2]) };
+        let bare = || Batch::of(vec![7_u64, 8]);
+        let none = NO_TIMESTAMP;
+
+        let mut joined = bare();
+        timed().append_to(&mut joined);
+        bare().append_to(&mut joined);
+        assert_eq!(joined.timestamps, [none, none, 10, 20, none, none]);
+
+        let mut front = bare();
+        joined.take_front(3, &mut front);
+        assert_eq!(front.timestamps, [none, none, none, none, 10]);
+        assert_eq!(joined.timestamps, [20, none, none]);
+
+        let mut outs: Vec<BoxBatch> = vec![Box::new(bare()), Box::new(timed())];
+        bare().distribute(&[1, 0], &mut outs);
+        timed().distribute(&[0, 1], &mut outs);
+        let [first, second] = &mut outs[..] else { panic!("two") };
+        assert_eq!(cast::<u64>(first.as_mut()).timestamps, [none, none, none, 10]);
+        assert_eq!(cast::<u64>(second.as_mut()).timestamps, [10, 20, none, 20]);
+    }
+
+    #[test]
+    fn a_stream_without_times_pays_nothing_for_them() {
+        let mut batch = Batch::of(vec![1_u64, 2]);
+        batch.stamp(0, None);
+        Batch::of(vec![3_u64]).append_to(&mut batch);
+        assert_eq!((batch.timestamps.capacity(), batch.columns()), (0, Columns::NONE));
+    }
+
+    #[test]
     fn a_row_longer_than_the_frame_gets_a_frame_of_its_own() {
-        let rows = batch_of(false, |i| "x".repeat(if i == 50 { 5000 } else { 10 }));
+        let rows = batch_of(Columns::NONE, |i| "x".repeat(if i == 50 { 5000 } else { 10 }));
         let (copy, frames) = through_frames(&rows, 1000);
         assert_eq!(copy.items, rows.items);
         assert_eq!(frames.iter().filter(|bytes| **bytes > 1000).count(), 1);
 
-        let fixed = batch_of(true, |i| [i; 20]);
+        let fixed = batch_of(HASHED, |i| [i; 20]);
         let (copy, frames) = through_frames(&fixed, 100);
         assert_eq!(copy.items, fixed.items);
         assert_eq!(frames, [168; 100]);
@@ -416,20 +609,20 @@ mod tests {
     #[test]
     fn a_claimed_count_allocates_no_more_than_a_multiple_of_the_rows() {
         let mut batch = Batch::<([u64; 200], String)>::new();
-        assert!(batch.decode(1000, false, &[0; 1000]).is_err());
+        assert!(batch.decode(1000, Columns::NONE, &[0; 1000]).is_err());
         let bytes = batch.items.capacity() * size_of::<([u64; 200], String)>();
         assert!(bytes <= 16 * 1000, "{bytes}");
         let mut batch = Batch::<()>::new();
-        assert!(batch.decode(usize::MAX, false, &[]).is_err());
+        assert!(batch.decode(usize::MAX, Columns::NONE, &[]).is_err());
     }
 
     #[test]
     fn a_count_beyond_the_rows_is_an_error() {
         let mut batch = Batch::<u64>::new();
-        assert!(batch.decode(usize::MAX, false, &[0; 64]).is_err());
-        assert!(batch.decode(9, false, &[0; 64]).is_err());
-        assert!(batch.decode(7, false, &[0; 64]).is_err());
+        assert!(batch.decode(usize::MAX, Columns::NONE, &[0; 64]).is_err());
+        assert!(batch.decode(9, Columns::NONE, &[0; 64]).is_err());
+        assert!(batch.decode(7, Columns::NONE, &[0; 64]).is_err());
         batch.clear();
-        assert_eq!(batch.decode(8, false, &[0; 64]), Ok(()));
+        assert_eq!(batch.decode(8, Columns::NONE, &[0; 64]), Ok(()));
     }
 }

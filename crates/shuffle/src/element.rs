@@ -2,6 +2,7 @@
 
 use crate::batch::BoxBatch;
 use millstream_core::checkpoint::{Barrier, CheckpointId};
+use millstream_core::time::Timestamp;
 use std::collections::VecDeque;
 
 /// A thing in a channel.
@@ -25,8 +26,46 @@ pub enum Control {
     Barrier(Barrier),
     /// The producer takes no part in this checkpoint: its barrier is not to be waited for.
     CancelBarrier(CheckpointId),
-    /// Nothing will ever follow: the producer has done all its work.
+    /// How far event time is with the producer.
+    Watermark(Watermark),
+    /// Nothing will ever follow: the producer has done all its work. With it event time ends.
     EndOfPartition,
+}
+
+/// How far event time is, and whether it is to be waited for. One element says both, so what waits in
+/// a queue is replaced by what comes after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Watermark {
+    /// No record at or before this time is to come, unless it is late.
+    pub time: Timestamp,
+    /// Whether others should wait for more.
+    pub status: WatermarkStatus,
+}
+
+impl Watermark {
+    /// Of a stream on which more may come at any time.
+    pub const fn active(time: Timestamp) -> Self {
+        Self { time, status: WatermarkStatus::Active }
+    }
+
+    /// Of a stream that holds back nobody's time for now.
+    pub const fn idle(time: Timestamp) -> Self {
+        Self { time, status: WatermarkStatus::Idle }
+    }
+
+    /// It is not to be waited for.
+    pub fn is_idle(self) -> bool {
+        self.status == WatermarkStatus::Idle
+    }
+}
+
+/// Whether a stream's watermark counts where streams meet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WatermarkStatus {
+    /// It does.
+    Active,
+    /// It does not: nothing has come for a while.
+    Idle,
 }
 
 /// What a poll of one channel found.
@@ -48,9 +87,15 @@ impl Control {
     pub(crate) fn is_barrier(self) -> bool {
         match self {
             Control::Barrier(_) | Control::CancelBarrier(_) => true,
-            Control::EndOfPartition => false,
+            Control::Watermark(_) | Control::EndOfPartition => false,
         }
     }
+}
+
+/// Whether the next control element takes the place of the one that waits last. Of watermarks in a row
+/// only the last is of use: so never more of them wait than there are other elements, and one.
+pub(crate) fn replaces(last: Option<Control>, next: Control) -> bool {
+    matches!((last, next), (Some(Control::Watermark(_)), Control::Watermark(_)))
 }
 
 /// Makes room for one more barrier: where there are too many, the oldest is dropped. To the consumer

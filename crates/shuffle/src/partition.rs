@@ -4,8 +4,8 @@
 //! for one more, so nothing is ever half routed, and no wait for one consumer can hold back what
 //! another already has. Partial batches stay open until they are full or the task flushes them.
 
-use crate::batch::{AnyBatch, BoxBatch};
-use crate::element::Control;
+use crate::batch::{AnyBatch, BoxBatch, Columns};
+use crate::element::{Control, Watermark};
 use crate::subpartition::{RowTooLong, Subpartition};
 use crate::sync::Arc;
 use millstream_core::ids::PartitionId;
@@ -45,9 +45,14 @@ impl BatchPrototype {
     }
 
     /// Reads rows that another process wrote.
-    pub fn decode(&self, count: usize, hashed: bool, rows: &[u8]) -> Result<BoxBatch, DecodeError> {
+    pub fn decode(
+        &self,
+        count: usize,
+        columns: Columns,
+        rows: &[u8],
+    ) -> Result<BoxBatch, DecodeError> {
         let mut batch = self.make();
-        batch.decode(count, hashed, rows)?;
+        batch.decode(count, columns, rows)?;
         Ok(batch)
     }
 }
@@ -293,6 +298,15 @@ impl PartitionWriter {
         );
         for queue in &self.shared.subpartitions {
             queue.push_control(control);
+        }
+    }
+
+    /// Says to every consumer how far event time is. Only after a complete flush: what was written
+    /// before it comes before it.
+    pub fn push_watermark(&mut self, watermark: Watermark) {
+        assert!(!self.has_open(), "flushed before the watermark is told");
+        for queue in &self.shared.subpartitions {
+            queue.push_control(Control::Watermark(watermark));
         }
     }
 

@@ -16,7 +16,7 @@ pub(crate) mod remote;
 pub use remote::RowTooLong;
 
 use crate::batch::BoxBatch;
-use crate::element::{Control, Element, make_room};
+use crate::element::{Control, Element, make_room, replaces};
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Mutex, lock};
 use crate::wake::Wake;
@@ -113,13 +113,12 @@ impl Subpartition {
     /// Appends a control element. There is always room.
     pub fn push_control(&self, control: Control) {
         let mut state = lock(&self.state);
-        if control.is_barrier() {
-            if self.is_released() {
-                return;
-            }
-            make_room(&mut state.queue, Element::is_barrier);
-        } else {
-            state.finished = true;
+        match control {
+            Control::EndOfPartition => state.finished = true,
+            _ if self.is_released() => return,
+            Control::Watermark(_) if state.replace_last(control) => return,
+            Control::Watermark(_) => (),
+            _ => make_room(&mut state.queue, Element::is_barrier),
         }
         let consumer = state.push(Element::Control(control));
         drop(state);
@@ -199,6 +198,17 @@ impl State {
     fn push(&mut self, element: Element) -> Option<Wake> {
         self.queue.push_back(element);
         if self.queue.len() == 1 { self.consumer.clone() } else { None }
+    }
+
+    /// Lets a control element take the place of the last, if it may.
+    fn replace_last(&mut self, next: Control) -> bool {
+        match self.queue.back_mut() {
+            Some(Element::Control(last)) if replaces(Some(*last), next) => {
+                *last = next;
+                true
+            }
+            _ => false,
+        }
     }
 
     fn pop(&mut self) -> Option<Element> {

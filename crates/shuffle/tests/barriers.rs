@@ -27,7 +27,7 @@ fn barrier(number: u64) -> Control {
 }
 
 fn push(writer: &mut PartitionWriter, record: u64) {
-    let mut batch: BoxBatch = Box::new(Batch::<u64> { items: vec![record], hashes: Vec::new() });
+    let mut batch: BoxBatch = Box::new(Batch::<u64>::of(vec![record]));
     assert!(writer.has_room());
     writer.write(&mut batch);
     assert!(writer.flush());
@@ -97,7 +97,7 @@ fn a_channel_that_is_blocked_is_not_read_and_does_not_keep_its_thread_awake() {
 #[test]
 fn barriers_go_into_a_full_queue_and_the_oldest_are_dropped_beyond_a_bound() {
     let queue = Subpartition::with_bound(Wake::new(), 1);
-    let mut batch: BoxBatch = Box::new(Batch::<u64> { items: vec![1], hashes: Vec::new() });
+    let mut batch: BoxBatch = Box::new(Batch::<u64>::of(vec![1]));
     queue.push(&mut batch);
     assert!(!queue.has_room());
     (1..=100).for_each(|number| queue.push_control(barrier(number)));
@@ -179,7 +179,7 @@ fn a_channel_from_another_process_that_is_blocked_holds_its_producer_back() {
         assert!(began.elapsed() < PATIENCE, "{pushed} batches went in");
         if writer.has_room() {
             let items = vec![pushed; 4096];
-            let mut batch: BoxBatch = Box::new(Batch::<u64> { items, hashes: Vec::new() });
+            let mut batch: BoxBatch = Box::new(Batch::<u64>::of(items));
             writer.write(&mut batch);
             (pushed, full_since) = (pushed + 1, None);
         } else {

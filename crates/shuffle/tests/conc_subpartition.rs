@@ -21,8 +21,7 @@ fn produce(queue: &Subpartition, wake: &Wake) {
         while !queue.has_room() {
             wake.sleep(None, || !queue.has_room());
         }
-        let mut batch: BoxBatch =
-            Box::new(Batch::<u64> { items: vec![number as u64], hashes: Vec::new() });
+        let mut batch: BoxBatch = Box::new(Batch::<u64>::of(vec![number as u64]));
         queue.push(&mut batch);
         assert!(batch.is_empty());
         if number % 5 == 0 {
@@ -56,7 +55,9 @@ fn consume(queue: &Subpartition, wake: &Wake, batches_max: usize) -> (usize, boo
             Element::Control(Control::CancelBarrier(CheckpointId(number))) => {
                 assert_eq!(number as usize + 1, batches);
             }
-            Element::Control(Control::Barrier(_)) => panic!("nobody pushed one"),
+            Element::Control(Control::Barrier(_) | Control::Watermark(_)) => {
+                panic!("nobody pushed one")
+            }
         }
     }
     (batches, false)

@@ -191,8 +191,7 @@ fn produce(registry: &PartitionRegistry, batches: u64) {
     let mut writer = make_writer(&wake);
     registry.register(writer.shared().clone());
     for number in 0..batches {
-        let mut batch: BoxBatch =
-            Box::new(Batch::<u64> { items: vec![number; 2], hashes: Vec::new() });
+        let mut batch: BoxBatch = Box::new(Batch::<u64>::of(vec![number; 2]));
         wait_for_room(&mut writer, &wake);
         writer.write(&mut batch);
         while !writer.flush() {
@@ -283,8 +282,7 @@ fn conc_pool_destroy_race_a_network_that_ends_leaves_nobody_asleep() {
                 wake.adopt_current_thread();
                 let mut writer = make_writer(&wake);
                 registry.register(writer.shared().clone());
-                let mut batch: BoxBatch =
-                    Box::new(Batch::<u64> { items: vec![7], hashes: Vec::new() });
+                let mut batch: BoxBatch = Box::new(Batch::<u64>::of(vec![7]));
                 writer.write(&mut batch);
                 writer.flush();
                 registry.remove(id());

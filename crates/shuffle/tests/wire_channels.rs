@@ -62,7 +62,8 @@ fn keys_hashes_travel_beside_their_records() {
     let mut writer = producer.partition::<String>(0, 1, &wake);
     let items: Vec<String> = (0..100).map(|i| "x".repeat(i)).collect();
     let hashes: Vec<u64> = (0..100).map(|i| i * 3).collect();
-    let mut batch: BoxBatch = Box::new(Batch { items: items.clone(), hashes: hashes.clone() });
+    let mut batch: BoxBatch =
+        Box::new(Batch { hashes: hashes.clone(), ..Batch::of(items.clone()) });
     await_room(&mut writer, &wake);
     writer.write(&mut batch);
     writer.flush();
@@ -264,7 +265,7 @@ fn a_producer_that_fails_is_told_to_its_consumers() {
     let wake = Wake::new();
     let mut writer = producer.partition::<u64>(0, 2, &wake);
     let mut reader = consumer.reader::<u64>(&producer.address(), &[0], 0);
-    let mut batch: BoxBatch = Box::new(Batch::<u64> { items: (0..10).collect(), hashes: vec![] });
+    let mut batch: BoxBatch = Box::new(Batch::<u64>::of((0..10).collect()));
     await_room(&mut writer, &wake);
     writer.write(&mut batch);
     assert!(writer.flush());
@@ -316,7 +317,7 @@ fn a_row_that_is_too_long_fails_both_sides_and_names_the_partition() {
     let mut writer = producer.partition::<String>(4, 1, &wake);
     let mut reader = consumer.reader::<String>(&producer.address(), &[4], 0);
     let items = vec!["x".repeat(ROW_BYTES_MAX + 1)];
-    let mut batch: BoxBatch = Box::new(Batch { items, hashes: vec![] });
+    let mut batch: BoxBatch = Box::new(Batch::of(items));
     await_room(&mut writer, &wake);
     writer.write(&mut batch);
     writer.flush();
@@ -344,8 +345,7 @@ fn hundreds_of_channels_share_one_connection() {
     let thread = thread::spawn(move || {
         for round in 0..20_u64 {
             for writer in &mut writers {
-                let mut batch: BoxBatch =
-                    Box::new(Batch::<u64> { items: vec![round; 50], hashes: vec![] });
+                let mut batch: BoxBatch = Box::new(Batch::<u64>::of(vec![round; 50]));
                 await_room(writer, &wake);
                 writer.write(&mut batch);
                 writer.flush();

@@ -265,7 +265,7 @@ fn hello(version: u32) -> Vec<u8> {
 fn check(frames: &[Vec<u8>], expected: &str) {
     let bytes: Vec<u8> = [&[frame(SUBSCRIBED, 0, 0, 0, &[])], frames].concat().concat();
     let sent = 28 + bytes.len() as u64;
-    let (address, thread) = impostor(hello(1), move || bytes.clone());
+    let (address, thread) = impostor(hello(2), move || bytes.clone());
     let consumer = ConsumerProcess::start();
     let mut reader = consumer.reader::<u64>(&address, &[0], 0);
     // Nothing is taken, and so no credit given, before all has come.
@@ -304,8 +304,8 @@ fn a_frame_that_claims_more_than_a_frame_may_have_is_refused() {
 #[test]
 fn a_peer_of_another_version_or_kind_is_named_in_the_error() {
     for (hello, words) in [
-        (hello(2), "speaks version 2, this one 1"),
-        (frame(HELLO, 0, 0, 1, b"otherone"), "does not speak this protocol"),
+        (hello(1), "speaks version 1, this one 2"),
+        (frame(HELLO, 0, 0, 2, b"otherone"), "does not speak this protocol"),
         (b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec(), "frame of unknown kind 47"),
     ] {
         let (address, thread) = impostor(hello, Vec::new);
@@ -330,7 +330,7 @@ fn a_consumer_that_breaks_the_protocol_loses_its_connection_and_frees_the_produc
         nonce: 0,
     };
     stream.write_all(&preface.encode()).expect("open");
-    stream.write_all(&hello(1)).expect("open");
+    stream.write_all(&hello(2)).expect("open");
     let id = partition_id(0);
     let mut subscription = Vec::new();
     for part in [id.data_set.0, id.producer.graph.0, id.producer.vertex.0] {
@@ -340,7 +340,7 @@ fn a_consumer_that_breaks_the_protocol_loses_its_connection_and_frees_the_produc
         subscription.extend(part.to_le_bytes());
     }
     stream.write_all(&frame(2, 0, 0, 4, &subscription)).expect("open");
-    let mut batch: BoxBatch = Box::new(Batch::<u64> { items: vec![1; 10], hashes: vec![] });
+    let mut batch: BoxBatch = Box::new(Batch::<u64>::of(vec![1; 10]));
     await_room(&mut writer, &wake);
     writer.write(&mut batch);
     eventually("a frame left", || {

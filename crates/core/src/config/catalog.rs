@@ -128,6 +128,8 @@ options! {
     RECOVERY_IGNORE_UNCLAIMED: bool = "execution.state-recovery.ignore-unclaimed-state" or "execution.savepoint.ignore-unclaimed-state", "false", value::boolean;
     /// Who owns what a job goes on from: `NO_CLAIM` (its owner; it is never deleted) or `CLAIM` (the job; it is deleted like a checkpoint of its own).
     RECOVERY_CLAIM_MODE: String = "execution.state-recovery.claim-mode" or "execution.savepoint-restore-mode", "NO_CLAIM", value::text;
+    /// How often watermarks are made of what has come; 0: only by generators that do so on a record.
+    AUTO_WATERMARK_INTERVAL: u64 = "pipeline.auto-watermark-interval", "200 ms", value::millis;
     /// How long a cancelled task may take before its job process is killed.
     CANCELLATION_TIMEOUT: u64 = "task.cancellation.timeout", "3 min", value::millis;
     /// How often a sink tries again to commit what a checkpoint holds before its task fails.

@@ -14,6 +14,7 @@ pub struct ProcessContext<'a, K, S, O> {
     pub(super) cleared: &'a mut Cleared,
     pub(super) hash: u64,
     pub(super) key: &'a K,
+    pub(super) timestamp: Option<Timestamp>,
     pub(super) timers: &'a mut TimerService<K>,
     pub(super) sides: &'a mut SideOutputs,
     pub(super) out: &'a mut Vec<O>,
@@ -36,6 +37,13 @@ impl<K: Key, S: KeyedState, O> ProcessContext<'_, K, S, O> {
     #[inline]
     pub fn output<T: Record>(&mut self, tag: &OutputTag<T>, record: T) {
         self.sides.emit(tag, record);
+    }
+
+    /// The time of the record, or that of the event timer: what is given out in this call has it too.
+    /// Nothing, if the stream has no event time, and in timers of processing time.
+    #[inline]
+    pub fn timestamp(&self) -> Option<Timestamp> {
+        self.timestamp
     }
 
     /// Forgets the key: all fields are as those of a new key, and unless they are changed again in this

@@ -49,6 +49,19 @@ impl<K: Key, T: Record, F: KeyedProcessFunction<K, T>> KeyedProcessHarness<K, T,
         })
     }
 
+    /// Sends the records as one batch, with their times.
+    pub fn push_at(
+        &mut self,
+        records: impl IntoIterator<Item = (T, Timestamp)>,
+    ) -> Result<(), OperatorError> {
+        let selector = &self.selector;
+        self.harness.push_keyed_at(records, |record| {
+            let mut keys = Vec::with_capacity(1);
+            selector.keys(std::slice::from_ref(record), &mut keys);
+            keys.remove(0)
+        })
+    }
+
     /// Sets the machine's clock and fires the timers that are due.
     pub fn advance_processing_time(&mut self, now: Timestamp) -> Result<(), OperatorError> {
         self.clock.set(now);
@@ -84,6 +97,11 @@ impl<K: Key, T: Record, F: KeyedProcessFunction<K, T>> KeyedProcessHarness<K, T,
     /// What has come out since the last call.
     pub fn take_output(&mut self) -> Vec<F::Out> {
         self.harness.take_output()
+    }
+
+    /// What has come out since the last call, with its times; `NO_TIMESTAMP` for none.
+    pub fn take_timed_output(&mut self) -> Vec<(F::Out, Timestamp)> {
+        self.harness.take_timed_output()
     }
 
     /// Shows the state of a key.

@@ -18,9 +18,9 @@ use millstream_checkpoint::snapshot::{OperatorSnapshot, RestoredOperator};
 use millstream_core::checkpoint::Barrier;
 use millstream_core::job_state::DeclaredState;
 use millstream_core::key_group::MaxParallelism;
-use millstream_core::time::{MAX_WATERMARK, Timestamp};
+use millstream_core::time::{MAX_WATERMARK, NO_TIMESTAMP, Timestamp};
 use millstream_core::{Key, OperatorError, Record};
-use millstream_shuffle::batch::{AnyBatch, Batch, BoxBatch, cast};
+use millstream_shuffle::batch::{AnyBatch, Batch, BoxBatch, cast, stamp};
 use millstream_state::keyed_state::KeyedStateStore;
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
@@ -49,6 +49,7 @@ struct Waiting<K, T> {
     records: VecDeque<T>,
     keys: VecDeque<K>,
     hashes: Vec<u64>,
+    timestamps: Vec<Timestamp>,
     /// So many hashes are those of records that have been handled.
     handled: usize,
 }
@@ -56,7 +57,7 @@ struct Waiting<K, T> {
 impl<K: Key, T: Record> Waiting<K, T> {
     fn new() -> Self {
         let (records, keys) = (VecDeque::new(), VecDeque::new());
-        Self { records, keys, hashes: Vec::new(), handled: 0 }
+        Self { records, keys, hashes: Vec::new(), timestamps: Vec::new(), handled: 0 }
     }
 
     /// Takes a batch over, if there is none at hand.
@@ -71,6 +72,8 @@ impl<K: Key, T: Record> Waiting<K, T> {
         self.keys = VecDeque::from(keys);
         self.hashes.clear();
         std::mem::swap(&mut self.hashes, &mut input.hashes);
+        self.timestamps.clear();
+        std::mem::swap(&mut self.timestamps, &mut input.timestamps);
         let empty = Vec::from(std::mem::take(&mut self.records));
         self.records = VecDeque::from(std::mem::replace(&mut input.items, empty));
         self.handled = 0;
@@ -123,11 +126,11 @@ impl<K: Key, T: Record, F: KeyedProcessFunction<K, T>> KeyedProcess<K, T, F> {
     fn fire(
         &mut self,
         domain: TimeDomain,
-        out: &mut Vec<F::Out>,
+        batch: &mut Batch<F::Out>,
         room: usize,
     ) -> Result<Flow, OperatorError> {
         for _ in 0..FIRED_MAX {
-            if out.len() >= room || self.sides.is_full() {
+            if batch.items.len() >= room || self.sides.is_full() {
                 break;
             }
             let Some(due) = self.timers.pop(domain) else { return Ok(Flow::Drained) };
@@ -135,11 +138,16 @@ impl<K: Key, T: Record, F: KeyedProcessFunction<K, T>> KeyedProcess<K, T, F> {
             let timer = Timer { time: due.time, domain };
             let (hash, key) = (due.hash, &due.key);
             let now = timers.now;
+            let timestamp = (domain == TimeDomain::EventTime).then_some(due.time);
+            let (first, out) = (batch.items.len(), &mut batch.items);
             told(state.one(hash, key, now, |state, cleared| {
-                let mut ctx = ProcessContext { state, cleared, hash, key, timers, sides, out };
+                sides.set_time(timestamp);
+                let mut ctx =
+                    ProcessContext { state, cleared, hash, key, timestamp, timers, sides, out };
                 function.on_timer(timer, &mut ctx)
             }))?;
-            check_surplus::<F::Out>(out.len())?;
+            batch.stamp(first, timestamp);
+            check_surplus::<F::Out>(batch.items.len())?;
             self.sides.check()?;
         }
         Ok(if self.timers.is_due(domain) { Flow::More } else { Flow::Drained })
@@ -161,14 +169,16 @@ impl<K: Key, T: Record, F: KeyedProcessFunction<K, T>> Operator for KeyedProcess
         out: &mut dyn AnyBatch,
         room: usize,
     ) -> Result<Flow, OperatorError> {
-        let (input, out) = (cast::<T>(input), &mut cast::<F::Out>(out).items);
+        let (input, Batch { items: out, timestamps: times, .. }) =
+            (cast::<T>(input), cast::<F::Out>(out));
         self.waiting.take(input, self.selector.as_ref());
         let Self { function, state, timers, sides, waiting, clock, .. } = self;
-        let Waiting { records, keys, hashes, handled } = waiting;
+        let Waiting { records, keys, hashes, timestamps, handled } = waiting;
         let now = clock.now();
         timers.now = now;
         let mut failure = None;
         let hashes = &hashes[*handled..];
+        let timestamps = timestamps.get(*handled..).unwrap_or_default();
         let done = state.each(
             hashes,
             |_| keys.pop_front().expect("a key per hash"),
@@ -176,8 +186,14 @@ impl<K: Key, T: Record, F: KeyedProcessFunction<K, T>> Operator for KeyedProcess
             |i, key, state, cleared| {
                 let record = records.pop_front().expect("a record per hash");
                 let hash = hashes[i];
-                let mut ctx = ProcessContext { state, cleared, hash, key, timers, sides, out };
-                match function.process(record, &mut ctx) {
+                let timestamp = timestamps.get(i).copied().filter(|time| *time != NO_TIMESTAMP);
+                let first = out.len();
+                sides.set_time(timestamp);
+                let mut ctx =
+                    ProcessContext { state, cleared, hash, key, timestamp, timers, sides, out };
+                let result = function.process(record, &mut ctx);
+                stamp(times, first..out.len(), timestamp);
+                match result {
                     Ok(()) if out.len() < room && !sides.is_full() => ControlFlow::Continue(()),
                     Ok(()) => ControlFlow::Break(()),
                     Err(error) => {
@@ -217,7 +233,7 @@ impl<K: Key, T: Record, F: KeyedProcessFunction<K, T>> Operator for KeyedProcess
         room: usize,
     ) -> Result<Flow, OperatorError> {
         self.timers.now = now;
-        self.fire(TimeDomain::ProcessingTime, &mut cast::<F::Out>(out).items, room)
+        self.fire(TimeDomain::ProcessingTime, cast::<F::Out>(out), room)
     }
 
     fn advance_watermark(
@@ -228,7 +244,7 @@ impl<K: Key, T: Record, F: KeyedProcessFunction<K, T>> Operator for KeyedProcess
     ) -> Result<Flow, OperatorError> {
         self.timers.watermark = self.timers.watermark.max(watermark);
         self.timers.now = self.clock.now();
-        self.fire(TimeDomain::EventTime, &mut cast::<F::Out>(out).items, room)
+        self.fire(TimeDomain::EventTime, cast::<F::Out>(out), room)
     }
 
     fn side_outputs(&mut self) -> Option<&mut SideOutputs> {

@@ -12,7 +12,7 @@
 //! After that nobody knows what was seen: the subpartition is released, and refuses whoever comes.
 
 use super::Subpartition;
-use crate::batch::AnyBatch;
+use crate::batch::{AnyBatch, Columns};
 use crate::element::{Control, Element};
 use crate::sync::{Arc, lock};
 use crate::wire::buffer::{Buffer, BufferPool};
@@ -139,7 +139,7 @@ impl Subpartition {
             if rows.len() > ROW_BYTES_MAX {
                 return self.refuse_row(RowTooLong { bytes: rows.len() });
             }
-            self.send_rows(rows, next - from, batch.is_hashed());
+            self.send_rows(rows, next - from, batch.columns());
             from = next;
         }
     }
@@ -148,14 +148,14 @@ impl Subpartition {
         lock(&self.state).remote.as_ref().map(|remote| remote.pool.clone())
     }
 
-    fn send_rows(&self, rows: Buffer, count: usize, hashed: bool) {
+    fn send_rows(&self, rows: Buffer, count: usize, columns: Columns) {
         let outlet = {
             let mut state = lock(&self.state);
             let Some(remote) = state.remote.as_mut().filter(|_| !self.is_released()) else {
                 return;
             };
             remote.bytes += rows.len() as u64;
-            remote.outbox.push_rows(rows, count, hashed);
+            remote.outbox.push_rows(rows, count, columns);
             remote.sendable()
         };
         schedule(outlet);

@@ -4,11 +4,11 @@
 //! producer's process has not answered is given up after a while, whatever the reason; a partition
 //! that is not there is asked for again, at growing intervals. Time comes in with each poll.
 
-use super::frame::{Frame, GOES_ON, HASHED, ROW_BYTES_MAX};
+use super::frame::{Frame, GOES_ON, ROW_BYTES_MAX, columns_of};
 use super::inbox::Taken;
 use super::inlet::Inlet;
 use super::link::Link;
-use crate::batch::BoxBatch;
+use crate::batch::{BoxBatch, Columns};
 use crate::element::{Control, Found};
 use crate::gate::PartitionUnavailable;
 use crate::sync::Arc;
@@ -99,7 +99,9 @@ impl RemoteChannel {
                     return Ok(Found::Empty);
                 }
                 Taken::Control(_) if !self.assembly.is_empty() => {
-                    return Err(self.give_up("a barrier came in the middle of a row".to_owned()));
+                    return Err(
+                        self.give_up("a control element came in the middle of a row".to_owned())
+                    );
                 }
                 Taken::Control(control) => return Ok(Found::Control(control)),
                 Taken::End => return Ok(Found::Control(Control::EndOfPartition)),
@@ -122,10 +124,10 @@ impl RemoteChannel {
     fn accept(&mut self, frame: &Frame, buffer: &mut BoxBatch) -> Result<(), String> {
         let (header, rows) = (&frame.header, frame.payload());
         self.bytes += rows.len() as u64;
-        let hashed = header.flags & HASHED != 0;
+        let columns = columns_of(header.flags);
         let goes_on = header.flags & GOES_ON != 0;
         if !goes_on && self.assembly.is_empty() {
-            return decode(buffer, header.count, hashed, rows);
+            return decode(buffer, header.count, columns, rows);
         }
         if self.assembly.len() + rows.len() > ROW_BYTES_MAX {
             return Err(format!("a row is longer than {ROW_BYTES_MAX} bytes"));
@@ -134,7 +136,7 @@ impl RemoteChannel {
         if goes_on {
             return Ok(());
         }
-        let decoded = decode(buffer, header.count, hashed, &self.assembly);
+        let decoded = decode(buffer, header.count, columns, &self.assembly);
         self.assembly.clear();
         self.assembly.shrink_to(ASSEMBLY_KEPT_MAX);
         decoded
@@ -196,8 +198,8 @@ impl RemoteChannel {
     }
 }
 
-fn decode(buffer: &mut BoxBatch, count: u32, hashed: bool, rows: &[u8]) -> Result<(), String> {
-    buffer.decode(count as usize, hashed, rows).map_err(|error| error.to_string())
+fn decode(buffer: &mut BoxBatch, count: u32, columns: Columns, rows: &[u8]) -> Result<(), String> {
+    buffer.decode(count as usize, columns, rows).map_err(|error| error.to_string())
 }
 
 impl Wait {

@@ -217,7 +217,7 @@ fn produce(queue: &Subpartition, wake: &Wake, batches: u64) {
 
 fn push(queue: &Subpartition, number: u64) {
     let hashes = if number.is_multiple_of(2) { vec![number] } else { Vec::new() };
-    let mut batch: BoxBatch = Box::new(Batch::<u64> { items: vec![number], hashes });
+    let mut batch: BoxBatch = Box::new(Batch { hashes, ..Batch::of(vec![number]) });
     queue.push(&mut batch);
 }
 

@@ -6,6 +6,7 @@ use super::frame::{Frame, HEADER_BYTES, Header, Kind, ROWS_BYTES_MAX};
 use super::inbox::{Inbox, Taken};
 use super::outbox::{FRAMES_WAITING_MAX, Outbox};
 use super::sender::Gather;
+use crate::batch::Columns;
 use crate::element::{BARRIERS_MAX, Control};
 use millstream_core::checkpoint::CheckpointId;
 use proptest::prelude::*;
@@ -120,7 +121,7 @@ impl Channel {
             buffer.extend_from_slice(&row.to_le_bytes());
         }
         self.pushed += rows;
-        self.outbox.push_rows(buffer, rows as usize, false);
+        self.outbox.push_rows(buffer, rows as usize, Columns::NONE);
     }
 
     fn push_long(&mut self, frames: u8) {
@@ -128,7 +129,7 @@ impl Channel {
         let words = usize::from(frames) * ROWS_BYTES_MAX / 8 + 1;
         buffer.extend(std::iter::repeat_n(self.pushed.to_le_bytes(), words).flatten());
         self.pushed += 1;
-        self.outbox.push_rows(buffer, 1, false);
+        self.outbox.push_rows(buffer, 1, Columns::NONE);
         self.waiting_max = FRAMES_WAITING_MAX + usize::from(frames) + 1;
     }
 

@@ -6,14 +6,16 @@
 //! |---|---|---|
 //! | 0..4 | length | of the payload |
 //! | 4 | kind | see [`Kind`] |
-//! | 5 | flags | of a `Data` frame: 1 hashed, 2 the row goes on in the next frame |
+//! | 5 | flags | of a `Data` frame: 1 hashed, 2 the row goes on in the next frame, 4 timed |
 //! | 6..8 | | zero |
 //! | 8..12 | channel | chosen by the consumer, never used twice on a connection |
-//! | 12..16 | sequence | counts a channel's data, barriers and its end, from 0, and wraps |
+//! | 12..16 | sequence | counts a channel's data, barriers, watermarks and its end, from 0, and wraps |
 //! | 16..20 | count | records of `Data`; credits of `Credit` and `Subscribe`; version of `Hello` |
 //!
-//! Barriers of checkpoints have their place among a channel's data, but take no credit; their payloads
-//! are in `barrier`.
+//! Barriers of checkpoints and watermarks have their place among a channel's data, but take no credit;
+//! their payloads are in `barrier` and `watermark`.
+//!
+//! Version 2 added timestamps of records (the flag 4) and watermarks.
 //!
 //! A row that is longer than a frame travels in pieces: frames without records and with the flag
 //! "goes on", then one frame with the rest and the count 1. Every piece takes one credit, other
@@ -25,6 +27,8 @@
 
 use super::barrier::{BARRIER_BYTES, CANCEL_BYTES};
 use super::buffer::{Buffer, BufferPool};
+use super::watermark::WATERMARK_BYTES;
+use crate::batch::Columns;
 use millstream_core::ids::{
     DataSetId, ExecutionAttemptId, ExecutionGraphId, JobVertexId, PartitionId,
 };
@@ -45,7 +49,7 @@ pub(crate) const TEXT_BYTES_MAX: usize = 4 * 1024;
 
 /// What this build speaks. Both ends of a connection run the same artefact; this finds the case in
 /// which they do not.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 /// The payload of [`Kind::Hello`].
 pub(crate) const MAGIC: [u8; 8] = *b"millwire";
@@ -79,6 +83,8 @@ pub(crate) enum Kind {
     Barrier = 21,
     /// Producer: it takes no part in a checkpoint.
     CancelBarrier = 22,
+    /// Producer: how far event time is.
+    Watermark = 23,
 }
 
 impl Kind {
@@ -96,6 +102,7 @@ impl Kind {
             Failed,
             Barrier,
             CancelBarrier,
+            Watermark,
         ];
         all.into_iter().find(|kind| *kind as u8 == byte)
     }
@@ -108,6 +115,7 @@ impl Kind {
             Kind::Failed => TEXT_BYTES_MAX,
             Kind::Barrier => BARRIER_BYTES,
             Kind::CancelBarrier => CANCEL_BYTES,
+            Kind::Watermark => WATERMARK_BYTES,
             Kind::Credit
             | Kind::Cancel
             | Kind::Subscribed
@@ -122,6 +130,19 @@ pub(crate) const HASHED: u8 = 1;
 
 /// `Data`: the row goes on in the channel's next frame.
 pub(crate) const GOES_ON: u8 = 2;
+
+/// `Data`: each row has its time in front, behind the hash if there is one.
+pub(crate) const TIMED: u8 = 4;
+
+/// The flags of rows that have these in front.
+pub(crate) fn flags_of(columns: Columns) -> u8 {
+    (if columns.hashed { HASHED } else { 0 }) | (if columns.timed { TIMED } else { 0 })
+}
+
+/// What rows with these flags have in front.
+pub(crate) fn columns_of(flags: u8) -> Columns {
+    Columns { hashed: flags & HASHED != 0, timed: flags & TIMED != 0 }
+}
 
 /// Bytes that are not a frame.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -189,7 +210,7 @@ impl Header {
         let [_, _, _, _, kind, flags, reserved @ ..] = *bytes;
         let (length, channel) = (word(0), word(8));
         let known = Kind::of(kind).ok_or(FrameError::UnknownKind(kind))?;
-        let flags_known = if known == Kind::Data { HASHED | GOES_ON } else { 0 };
+        let flags_known = if known == Kind::Data { HASHED | GOES_ON | TIMED } else { 0 };
         if flags & !flags_known != 0 || reserved[..2] != [0, 0] {
             return Err(FrameError::Reserved { kind, channel });
         }

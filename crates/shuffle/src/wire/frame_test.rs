@@ -3,7 +3,8 @@
 use super::barrier;
 use super::buffer::BufferPool;
 use super::frame::*;
-use crate::element::Control;
+use super::watermark;
+use crate::element::{Control, Watermark};
 use millstream_core::checkpoint::{Alignment, Barrier, CheckpointId, SnapshotKind};
 use millstream_core::ids::{
     DataSetId, ExecutionAttemptId, ExecutionGraphId, JobVertexId, PartitionId,
@@ -51,7 +52,7 @@ fn any_frame() -> impl Strategy<Value = (Header, Vec<u8>)> {
         4 => prop::collection::vec(any::<u8>(), 0..200),
         1 => prop::collection::vec(any::<u8>(), ROWS_BYTES_MAX - 3..=ROWS_BYTES_MAX),
     ];
-    let data = (any::<[u32; 3]>(), 0_u8..4, payload).prop_map(|(words, flags, payload)| {
+    let data = (any::<[u32; 3]>(), 0_u8..8, payload).prop_map(|(words, flags, payload)| {
         let [channel, sequence, count] = words;
         (Header { length: 0, kind: Kind::Data, flags, channel, sequence, count }, payload)
     });
@@ -170,6 +171,22 @@ proptest! {
     }
 
     #[test]
+    fn a_watermark_survives_and_there_is_one_way_to_write_it(
+        time in any::<i64>(),
+        idle in any::<bool>(),
+        bytes in prop::collection::vec(any::<u8>(), 0..=10),
+    ) {
+        let sent = if idle { Watermark::idle(time) } else { Watermark::active(time) };
+        let written = control_frame(Kind::Watermark, &watermark::encode_watermark(sent));
+        prop_assert_eq!(watermark::decode(&written), Ok(Control::Watermark(sent)));
+        if let Ok(Control::Watermark(read)) =
+            watermark::decode(&control_frame(Kind::Watermark, &bytes))
+        {
+            prop_assert_eq!(watermark::encode_watermark(read), bytes);
+        }
+    }
+
+    #[test]
     fn a_subscription_survives_and_nothing_else_is_one(
         ids in any::<[u128; 3]>(),
         numbers in any::<[u32; 3]>(),
@@ -207,7 +224,7 @@ fn a_barrier_is_written_as_it_always_was() {
     assert_eq!(barrier::encode_cancel(CheckpointId(258)), [2, 1, 0, 0, 0, 0, 0, 0]);
     let cancel = control_frame(Kind::CancelBarrier, &[2, 1, 0, 0, 0, 0, 0, 0]);
     assert_eq!(barrier::decode(&cancel), Ok(Control::CancelBarrier(CheckpointId(258))));
-    assert_eq!((Kind::Barrier as u8, Kind::CancelBarrier as u8, VERSION), (21, 22, 1));
+    assert_eq!((Kind::Barrier as u8, Kind::CancelBarrier as u8, VERSION), (21, 22, 2));
 }
 
 #[test]

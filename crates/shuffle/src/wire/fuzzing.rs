@@ -4,6 +4,7 @@ use super::barrier;
 use super::buffer::BufferPool;
 use super::frame::{Frame, FrameDecoder, FrameError, HEADER_BYTES, Kind, Subscription};
 use super::preface::{PREFACE_BYTES, Preface};
+use super::watermark;
 use crate::element::Control;
 
 /// Cuts the bytes into frames, `step` at a time; whether all of them were understood.
@@ -54,6 +55,10 @@ fn checked(frame: &Frame, bytes: &[u8]) -> usize {
                 other => unreachable!("{other:?} is no barrier"),
             })
         }
+        Kind::Watermark => watermark::decode(frame).map(|control| match control {
+            Control::Watermark(watermark) => watermark::encode_watermark(watermark),
+            other => unreachable!("{other:?} is no watermark"),
+        }),
         _ => Err(FrameError::Malformed("frame without fields")),
     };
     if let Ok(written) = written {

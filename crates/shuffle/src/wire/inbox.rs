@@ -7,14 +7,16 @@
 //! credit back, and half a window at a time is announced. So at most a window of frames waits here,
 //! and a producer that sends more breaks the protocol.
 //!
-//! Barriers take no credit; those that nobody takes are bounded by their number.
+//! Barriers take no credit; those that nobody takes are bounded by their number. Nor do watermarks, of
+//! which one takes the place of the one before it.
 //!
 //! Invariant: credit held by the producer + frames here + credit not yet announced = window, from
 //! the subscription to the end of the connection.
 
 use super::barrier;
 use super::frame::{Frame, GOES_ON, Kind};
-use crate::element::{Control, make_room};
+use super::watermark;
+use crate::element::{Control, make_room, replaces};
 use std::collections::VecDeque;
 
 /// How far the subscription has come on the present connection.
@@ -36,7 +38,7 @@ enum Phase {
 pub(crate) enum Taken {
     /// Rows.
     Rows(Frame),
-    /// A barrier or a cancellation.
+    /// A barrier, a cancellation or a watermark.
     Control(Control),
     /// Nothing now, and the producer has answered.
     Empty,
@@ -66,7 +68,7 @@ pub(crate) struct Inbox {
     unannounced: u32,
     /// The number of the next frame.
     sequence: u32,
-    /// A frame with rows or a barrier came, on whatever connection.
+    /// A frame with rows, a barrier or a watermark came, on whatever connection.
     received: bool,
 }
 
@@ -117,6 +119,7 @@ impl Inbox {
             }
             (Kind::Data, Phase::Open) => self.receive_rows(frame)?,
             (Kind::Barrier | Kind::CancelBarrier, Phase::Open) => self.receive_barrier(&frame)?,
+            (Kind::Watermark, Phase::Open) => self.receive_watermark(&frame)?,
             (kind, phase) => return Err(format!("a frame {kind:?} came when it was {phase:?}")),
         }
         Ok(())
@@ -141,8 +144,22 @@ impl Inbox {
         self.check_sequence(frame)?;
         let control = barrier::decode(frame).map_err(|error| error.to_string())?;
         self.received = true;
-        make_room(&mut self.items, |item| matches!(item, Item::Control(_)));
+        make_room(&mut self.items, |item| match item {
+            Item::Control(control) => control.is_barrier(),
+            Item::Rows(_) => false,
+        });
         self.items.push_back(Item::Control(control));
+        Ok(())
+    }
+
+    fn receive_watermark(&mut self, frame: &Frame) -> Result<(), String> {
+        self.check_sequence(frame)?;
+        let control = watermark::decode(frame).map_err(|error| error.to_string())?;
+        self.received = true;
+        match self.items.back_mut() {
+            Some(Item::Control(last)) if replaces(Some(*last), control) => *last = control,
+            _ => self.items.push_back(Item::Control(control)),
+        }
         Ok(())
     }
 

@@ -5,8 +5,8 @@
 //! The producer's thread pushes a batch. Its [subpartition](crate::subpartition) is bound to an
 //! `outlet`, so the thread encodes the batch at once, into buffers of 32 KiB from a pool
 //! (`buffer`), and puts the frames into an `outbox`. A frame with rows leaves when the consumer
-//! has given credit for it; barriers of checkpoints, which keep their place among the rows, need
-//! none. It is written by whoever finds the connection free (`sender`): most
+//! has given credit for it; barriers of checkpoints and watermarks, which keep their place among the rows,
+//! need none. It is written by whoever finds the connection free (`sender`): most
 //! often the producer's thread itself, else the connection's writer. At the other end the
 //! connection's reader cuts the bytes into frames (`frame`), puts each into its channel's
 //! `inbox`, and wakes the consumer's thread, which decodes it (`channel`) and gives the credit
@@ -40,7 +40,7 @@
 //! In reading order: `network` (the whole), `link` and `server` (the two ends of a
 //! connection), `conversation` (what they share), `channel`, `inlet` and `inbox` (a channel
 //! at the consumer), `outlet` and `outbox` (at the producer), `sender`, `transport`,
-//! `frame`, `barrier`, `preface`, `buffer`, `budget`, `counters`.
+//! `frame`, `barrier`, `watermark`, `preface`, `buffer`, `budget`, `counters`.
 
 mod barrier;
 mod budget;
@@ -62,6 +62,7 @@ pub(crate) mod sender;
 mod server;
 mod shared;
 mod transport;
+mod watermark;
 
 #[cfg(all(test, shuttle))]
 mod conc_test;

@@ -11,10 +11,11 @@
 
 use super::barrier::{encode_barrier, encode_cancel};
 use super::buffer::Buffer;
-use super::frame::{GOES_ON, HASHED, Header, Kind, ROWS_BYTES_MAX, TEXT_BYTES_MAX};
+use super::frame::{GOES_ON, Header, Kind, ROWS_BYTES_MAX, TEXT_BYTES_MAX, flags_of};
 use super::sender::{Gather, Payload, TURN_FRAMES};
-use crate::batch::BATCH_RECORDS_MAX;
-use crate::element::{Control, make_room};
+use super::watermark::encode_watermark;
+use crate::batch::{BATCH_RECORDS_MAX, Columns};
+use crate::element::{Control, make_room, replaces};
 use crate::sync::Arc;
 use std::collections::VecDeque;
 
@@ -84,8 +85,8 @@ impl Outbox {
     }
 
     /// Adds the rows of `count` records.
-    pub(crate) fn push_rows(&mut self, rows: Buffer, count: usize, hashed: bool) {
-        let flags = if hashed { HASHED } else { 0 };
+    pub(crate) fn push_rows(&mut self, rows: Buffer, count: usize, columns: Columns) {
+        let flags = flags_of(columns);
         if rows.len() > ROWS_BYTES_MAX {
             assert!(count == 1, "only a single row is longer than a frame");
             return self.push_pieces(rows, flags);
@@ -137,6 +138,12 @@ impl Outbox {
                 Item::Control(control) => control.is_barrier(),
                 Item::Rows { .. } | Item::Failed(_) => false,
             });
+        }
+        if let Some(Item::Control(last)) = self.items.back_mut()
+            && replaces(Some(*last), control)
+        {
+            *last = control;
+            return;
         }
         self.items.push_back(Item::Control(control));
     }
@@ -202,6 +209,9 @@ fn frame_of(control: Control) -> (Kind, Payload) {
         Control::Barrier(barrier) => (Kind::Barrier, Payload::Small(encode_barrier(&barrier))),
         Control::CancelBarrier(checkpoint) => {
             (Kind::CancelBarrier, Payload::Small(encode_cancel(checkpoint)))
+        }
+        Control::Watermark(watermark) => {
+            (Kind::Watermark, Payload::Small(encode_watermark(watermark)))
         }
         Control::EndOfPartition => (Kind::EndOfPartition, Payload::None),
     }

@@ -1,5 +1,5 @@
 //! The operators of a task and the buffers between them: operator `i` reads buffer `i` and fills
-//! buffer `i + 1`; the last buffer is the task's output.
+//! buffer `i + 1`; the last buffer is the task's output. Watermarks lie behind the records of a buffer.
 
 use crate::failure::{TaskError, guard};
 use millstream_checkpoint::snapshot::{OperatorSnapshot, RestoredOperator};
@@ -10,6 +10,7 @@ use millstream_core::time::Timestamp;
 use millstream_operator::context::OperatorLabel;
 use millstream_operator::operator::{Flow, Operator};
 use millstream_shuffle::batch::{AnyBatch, BoxBatch};
+use millstream_shuffle::element::Watermark;
 
 /// The operators of a task and the buffers between them.
 pub struct Chain {
@@ -19,6 +20,10 @@ pub struct Chain {
     busy_until: usize,
     /// There are records in side outputs.
     sides_pending: bool,
+    /// Watermarks behind the records of the buffer with the same index.
+    watermarks: Vec<Option<Watermark>>,
+    /// There is one.
+    has_watermark: bool,
 }
 
 struct Stage {
@@ -34,12 +39,20 @@ struct Stage {
 impl Chain {
     /// No operators yet; `head` is an empty batch of what the head gives.
     pub fn new(head: BoxBatch) -> Self {
-        Self { stages: Vec::new(), buffers: vec![head], busy_until: 0, sides_pending: false }
+        Self {
+            stages: Vec::new(),
+            buffers: vec![head],
+            busy_until: 0,
+            sides_pending: false,
+            watermarks: vec![None],
+            has_watermark: false,
+        }
     }
 
     /// Appends an operator, to which the side outputs that are read are attached.
     pub fn push(&mut self, id: OperatorId, label: OperatorLabel, mut operator: Box<dyn Operator>) {
         self.buffers.push(operator.output());
+        self.watermarks.push(None);
         let has_sides = operator.side_outputs().is_some_and(|sides| sides.is_attached());
         self.stages.push(Stage { id, label, operator, has_more: false, has_sides });
     }
@@ -127,6 +140,47 @@ impl Chain {
         Ok(self.call(at, Call::AdvanceTime(now))? == Flow::Drained)
     }
 
+    /// How far time is behind what the head has given.
+    pub(super) fn put_watermark(&mut self, watermark: Watermark) {
+        self.set_watermark(0, watermark);
+    }
+
+    fn set_watermark(&mut self, at: usize, watermark: Watermark) {
+        self.watermarks[at] = Some(watermark);
+        self.has_watermark = true;
+    }
+
+    /// Whether a watermark is on its way.
+    pub(super) fn has_watermark(&self) -> bool {
+        self.has_watermark
+    }
+
+    /// Takes the most downstream watermark one stage further, or as far as there is room; all buffers
+    /// are empty. The one that has come to the end of the chain stays until it is taken.
+    pub(super) fn advance_watermark(&mut self) -> Result<Option<Watermark>, TaskError> {
+        let last = self.watermarks.iter().rposition(Option::is_some);
+        let Some((at, watermark)) = last.and_then(|at| Some((at, self.watermarks[at]?))) else {
+            self.has_watermark = false;
+            return Ok(None);
+        };
+        if at == self.stages.len() {
+            return Ok(Some(watermark));
+        }
+        self.busy_until = self.stages.len();
+        if self.call(at, Call::AdvanceWatermark(watermark.time))? == Flow::Drained {
+            self.watermarks[at] = None;
+            if let Some(passed) = self.stages[at].operator.pass_watermark(watermark) {
+                self.set_watermark(at + 1, passed);
+            }
+        }
+        Ok(None)
+    }
+
+    /// The watermark at the end of the chain has left.
+    pub(super) fn watermark_has_left(&mut self) {
+        self.watermarks[self.stages.len()] = None;
+    }
+
     fn call(&mut self, at: usize, call: Call) -> Result<Flow, TaskError> {
         let (before, after) = self.buffers.split_at_mut(at + 1);
         let (input, out) = (before[at].as_mut(), after[0].as_mut());
@@ -138,6 +192,9 @@ impl Chain {
         if stage.has_sides {
             let sides = stage.operator.side_outputs();
             self.sides_pending |= sides.is_some_and(|sides| sides.has_pending());
+        }
+        if let Some(made) = stage.operator.take_watermark() {
+            self.set_watermark(at + 1, made);
         }
         Ok(flow)
     }
@@ -197,6 +254,7 @@ enum Call {
     Flush,
     Finish,
     AdvanceTime(Timestamp),
+    AdvanceWatermark(Timestamp),
 }
 
 impl Stage {
@@ -213,6 +271,7 @@ impl Stage {
             Call::Flush => operator.flush(out, room),
             Call::Finish => operator.finish(out, room),
             Call::AdvanceTime(now) => operator.advance_time(now, out, room),
+            Call::AdvanceWatermark(time) => operator.advance_watermark(time, out, room),
         })
     }
 }

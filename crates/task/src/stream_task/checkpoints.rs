@@ -173,7 +173,11 @@ impl StreamTask {
             Control::CancelBarrier(checkpoint) => {
                 (alignment.on_cancel(checkpoint), "a task before this one takes no part in it")
             }
-            Control::EndOfPartition => (alignment.on_end(channel, now), ""),
+            Control::Watermark(watermark) => return self.on_watermark(channel, watermark),
+            Control::EndOfPartition => {
+                self.on_end_of_time(channel);
+                (self.checkpoints.alignment.on_end(channel, now), "")
+            }
         };
         self.settle(outcome, Some(cause));
     }

@@ -14,6 +14,7 @@
 //! In reading order: [`head`] (where records come from), [`chain`] (operators and their buffers),
 //! [`outputs`] (where they go), [`pace`] (how much a turn takes on), [`checkpoints`] (how barriers
 //! pass), [`restore`] (how it goes on from a checkpoint), [`timers`] (when operators want to be woken),
+//! [`watermarks`] (how far event time is),
 //! [`clock`] (what time it is).
 
 mod chain;
@@ -24,6 +25,7 @@ mod outputs;
 mod pace;
 mod restore;
 mod timers;
+mod watermarks;
 
 pub use chain::Chain;
 pub use checkpoints::{TaskReport, TaskSnapshot};
@@ -41,6 +43,7 @@ use millstream_core::checkpoint::CheckpointId;
 use millstream_core::job_graph::SourceSplit;
 use millstream_core::time::Timestamp;
 use millstream_operator::clock::ProcessingClock;
+use millstream_operator::watermark::WatermarkValve;
 use pace::Pace;
 use std::time::{Duration, Instant};
 use timers::Timers;
@@ -116,6 +119,8 @@ pub struct StreamTask {
     needs_output: bool,
     checkpoints: Checkpoints,
     timers: Timers,
+    /// Joins the watermarks of all channels.
+    valve: WatermarkValve,
 }
 
 /// How far a source is with its next split.
@@ -134,6 +139,7 @@ impl StreamTask {
     pub fn new(head: Head, chain: Chain, outputs: Outputs) -> Self {
         let pace = Pace::new(chain.head_target());
         let checkpoints = Checkpoints::new(head.channels());
+        let valve = WatermarkValve::new(head.channels());
         Self {
             head,
             chain,
@@ -146,6 +152,7 @@ impl StreamTask {
             needs_output: false,
             checkpoints,
             timers: Timers::default(),
+            valve,
         }
     }
 
@@ -207,6 +214,9 @@ impl StreamTask {
         if let Some(phase) = self.checkpoints.next_phase() {
             self.phase = phase;
             return Ok(Step::Progress);
+        }
+        if self.chain.has_watermark() {
+            return self.pass_watermark(now);
         }
         if self.timers.are_due(&self.chain) {
             self.phase = Phase::Firing(0, self.timers.clock.now());

@@ -5,7 +5,7 @@ use crate::failure::{TaskError, guard_routing};
 use millstream_core::OperatorError;
 use millstream_operator::context::RoutingLabel;
 use millstream_shuffle::batch::BoxBatch;
-use millstream_shuffle::element::Control;
+use millstream_shuffle::element::{Control, Watermark};
 use millstream_shuffle::partition::PartitionWriter;
 use millstream_shuffle::registry::PartitionRegistry;
 
@@ -100,6 +100,11 @@ impl Outputs {
         if !self.ended {
             self.writers.iter_mut().for_each(|writer| writer.push_barrier(control));
         }
+    }
+
+    /// Says to all consumers how far time is, after a complete flush.
+    pub(super) fn push_watermark(&mut self, watermark: Watermark) {
+        self.writers.iter_mut().for_each(|writer| writer.push_watermark(watermark));
     }
 
     /// Flushes and says that nothing will follow; whether there was room for all.

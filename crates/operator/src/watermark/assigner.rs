@@ -1,0 +1,256 @@
+//! [`AssignTimestampsAndWatermarks`]: the operator that runs a [`WatermarkStrategy`].
+//!
+//! It puts times beside the records of each batch, and makes watermarks: when a generator decides so on
+//! a record, and each `pipeline.auto-watermark-interval` otherwise. Watermarks that come in go no
+//! further: from here on time is what the strategy says. Nothing of this is state: after a failure time
+//! begins anew, and the records that come again bring it back to where it was.
+
+use super::generator::{BatchGenerator, WatermarkOutput};
+use super::idleness::Idleness;
+use super::strategy::{TimestampAssigner, WatermarkStrategy, millis};
+use crate::clock::ProcessingClock;
+use crate::context::TaskContext;
+use crate::operator::{Flow, Operator};
+use millstream_core::config::{Configuration, catalog};
+use millstream_core::time::Timestamp;
+use millstream_core::{OperatorError, Record};
+use millstream_shuffle::batch::{AnyBatch, Batch, BoxBatch, cast};
+use millstream_shuffle::element::Watermark;
+
+/// Gives records their times and makes watermarks.
+pub struct AssignTimestampsAndWatermarks<T> {
+    assigner: Option<Box<dyn TimestampAssigner<T>>>,
+    generator: Box<dyn BatchGenerator<T>>,
+    output: WatermarkOutput,
+    /// The last watermark that was given out.
+    given: Watermark,
+    idleness: Option<Idleness>,
+    /// Milliseconds between watermarks; 0: the generator is not asked.
+    interval_ms: i64,
+    /// When the generator is asked next; nothing while the stream is idle.
+    next_emission: Option<Timestamp>,
+    clock: ProcessingClock,
+}
+
+impl<T: Record> AssignTimestampsAndWatermarks<T> {
+    /// Runs a strategy in a task.
+    pub fn new(
+        strategy: WatermarkStrategy<T>,
+        context: &TaskContext,
+    ) -> Result<Self, OperatorError> {
+        let configuration = Configuration(context.configuration.as_ref().clone());
+        let interval = configuration.get(&catalog::AUTO_WATERMARK_INTERVAL);
+        let interval = interval.map_err(|error| OperatorError::from_error(&error))?;
+        let interval_ms = i64::try_from(interval).unwrap_or(i64::MAX);
+        let clock = context.clock.clone();
+        let now = clock.now();
+        let idleness =
+            strategy.idle_after.map(|after| Idleness::new(millis(after), interval_ms, now));
+        let output = WatermarkOutput::new();
+        Ok(Self {
+            assigner: strategy.assigner,
+            generator: strategy.generator,
+            output,
+            given: output.current(),
+            idleness,
+            interval_ms,
+            next_emission: next(interval_ms, now),
+            clock,
+        })
+    }
+
+    /// A batch has come: the stream is not idle.
+    fn on_activity(&mut self) {
+        if let Some(idleness) = &mut self.idleness {
+            idleness.on_activity();
+        }
+        if self.output.current().is_idle() {
+            self.output.mark_active();
+        }
+        if self.next_emission.is_none() {
+            self.next_emission = next(self.interval_ms, self.clock.now());
+        }
+    }
+}
+
+fn next(interval_ms: i64, now: Timestamp) -> Option<Timestamp> {
+    (interval_ms > 0).then(|| now.saturating_add(interval_ms))
+}
+
+impl<T: Record> Operator for AssignTimestampsAndWatermarks<T> {
+    fn output(&self) -> BoxBatch {
+        Box::new(Batch::<T>::new())
+    }
+
+    fn process(
+        &mut self,
+        input: &mut dyn AnyBatch,
+        out: &mut dyn AnyBatch,
+        _room: usize,
+    ) -> Result<Flow, OperatorError> {
+        let input = cast::<T>(input);
+        input.hashes.clear();
+        if input.items.is_empty() {
+            return Ok(Flow::Drained);
+        }
+        match &self.assigner {
+            Some(assigner) => assigner.assign(&input.items, &mut input.timestamps),
+            None if input.timestamps.len() == input.items.len() => (),
+            None => {
+                return Err(OperatorError::new(
+                    "records have no time: call `with_timestamp_assigner` on the strategy",
+                ));
+            }
+        }
+        self.on_activity();
+        self.generator.on_batch(&input.items, &input.timestamps, &mut self.output);
+        input.append_to(out);
+        Ok(Flow::Drained)
+    }
+
+    fn next_timer(&self) -> Option<Timestamp> {
+        self.next_emission
+    }
+
+    fn advance_time(
+        &mut self,
+        now: Timestamp,
+        _out: &mut dyn AnyBatch,
+        _room: usize,
+    ) -> Result<Flow, OperatorError> {
+        if self.next_emission.is_none_or(|due| now < due) {
+            return Ok(Flow::Drained);
+        }
+        self.next_emission = next(self.interval_ms, now);
+        self.generator.on_periodic_emit(&mut self.output);
+        if self.idleness.as_mut().is_some_and(|idleness| idleness.is_idle(now)) {
+            self.output.mark_idle();
+            self.next_emission = None;
+        }
+        Ok(Flow::Drained)
+    }
+
+    fn pass_watermark(&mut self, _watermark: Watermark) -> Option<Watermark> {
+        None
+    }
+
+    fn take_watermark(&mut self) -> Option<Watermark> {
+        let current = self.output.current();
+        let changed = current != self.given;
+        self.given = current;
+        changed.then_some(current)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::ManualClock;
+    use crate::harness::OperatorHarness;
+    use crate::watermark::WatermarkGenerator;
+    use std::time::Duration;
+
+    type Harness = OperatorHarness<i64, i64, AssignTimestampsAndWatermarks<i64>>;
+
+    struct Bench {
+        harness: Harness,
+        clock: ManualClock,
+    }
+
+    impl Bench {
+        fn new(strategy: WatermarkStrategy<i64>) -> Self {
+            let clock = ManualClock::default();
+            let context = TaskContext { clock: clock.clock(), ..TaskContext::alone() };
+            let operator = AssignTimestampsAndWatermarks::new(strategy, &context);
+            Self { harness: Harness::new(operator.expect("nothing to fail")), clock }
+        }
+
+        fn push<const N: usize>(&mut self, times: [i64; N]) -> Option<Watermark> {
+            self.harness.push(times).expect("nothing fails");
+            let expected: Vec<(i64, i64)> = times.map(|time| (time, time)).to_vec();
+            assert_eq!(self.harness.take_timed_output(), expected);
+            self.harness.operator().take_watermark()
+        }
+
+        fn at(&mut self, now: Timestamp) -> Option<Watermark> {
+            self.clock.set(now);
+            self.harness.advance_time(now).expect("nothing fails");
+            self.harness.operator().take_watermark()
+        }
+    }
+
+    fn bounded(millis: u64) -> WatermarkStrategy<i64> {
+        WatermarkStrategy::for_bounded_out_of_orderness(Duration::from_millis(millis))
+            .with_timestamp_assigner(|time: &i64| *time)
+    }
+
+    #[test]
+    fn watermarks_stay_behind_the_newest_record_and_come_at_intervals() {
+        let mut bench = Bench::new(bounded(100));
+        assert_eq!(bench.at(200), None);
+        assert_eq!(bench.push([1_000, 5_000, 2_000]), None);
+        assert_eq!(bench.at(399), None);
+        assert_eq!(bench.at(400), Some(Watermark::active(4_899)));
+        assert_eq!(bench.push([4_950]), None);
+        assert_eq!(bench.at(600), None, "time does not go back");
+    }
+
+    #[test]
+    fn a_silent_stream_becomes_idle_and_active_again_with_its_first_record() {
+        let mut bench = Bench::new(bounded(0).with_idleness(Duration::from_millis(600)));
+        bench.push([10]);
+        assert_eq!(bench.at(200), Some(Watermark::active(9)));
+        assert_eq!((bench.at(400), bench.at(600)), (None, Some(Watermark::idle(9))));
+        assert_eq!(bench.harness.operator().next_timer(), None, "nobody is woken for nothing");
+        assert_eq!(bench.push([20]), Some(Watermark::active(9)));
+        assert_eq!(bench.at(800), Some(Watermark::active(19)));
+    }
+
+    #[test]
+    fn a_stream_on_which_nothing_ever_came_becomes_idle() {
+        let mut bench = Bench::new(bounded(0));
+        let looks = (1..=300).map(|look| bench.at(look * 200));
+        assert_eq!(looks.last(), Some(Some(Watermark::idle(i64::MIN))));
+        let mut bench = Bench::new(bounded(0).without_idleness());
+        assert!((1..=600).all(|look| bench.at(look * 200).is_none()));
+    }
+
+    #[test]
+    fn a_generator_of_the_users_decides_by_records() {
+        #[derive(Clone)]
+        struct Even;
+        impl WatermarkGenerator<i64> for Even {
+            fn on_event(&mut self, event: &i64, time: i64, output: &mut WatermarkOutput) {
+                if event % 2 == 0 {
+                    output.emit_watermark(time);
+                }
+            }
+        }
+        let strategy = WatermarkStrategy::for_generator(Even);
+        let mut bench = Bench::new(strategy.with_timestamp_assigner(|time: &i64| *time));
+        assert_eq!(bench.push([1, 3]), None);
+        assert_eq!(bench.push([4, 7]), Some(Watermark::active(4)));
+        assert_eq!(bench.push([2]), None);
+    }
+
+    #[test]
+    fn absurd_times_neither_wrap_nor_panic() {
+        let mut bench = Bench::new(bounded(u64::MAX));
+        bench.push([-62_135_596_800_000, 253_402_300_799_999, i64::MAX, i64::MIN + 1]);
+        assert_eq!(bench.at(200), Some(Watermark::active(-1)));
+    }
+
+    #[test]
+    fn records_without_a_time_are_an_error_that_says_what_to_do() {
+        let mut bench = Bench::new(WatermarkStrategy::for_monotonous_timestamps());
+        let error = bench.harness.push([1]).expect_err("no time");
+        assert!(error.message.contains("with_timestamp_assigner"), "{}", error.message);
+        bench.harness = {
+            let context = TaskContext::alone();
+            let strategy = WatermarkStrategy::for_monotonous_timestamps();
+            Harness::new(AssignTimestampsAndWatermarks::new(strategy, &context).expect("valid"))
+        };
+        bench.harness.push_at([(1, 7)]).expect("they have one");
+        assert_eq!(bench.harness.take_timed_output(), [(1, 7)]);
+    }
+}
