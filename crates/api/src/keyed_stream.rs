@@ -25,6 +25,13 @@ pub struct KeyedStream<K, T> {
     selector: Rc<dyn KeySelector<K, T>>,
 }
 
+impl<K, T> Clone for KeyedStream<K, T> {
+    /// A second use of the same records: each consumer gets all of them.
+    fn clone(&self) -> Self {
+        Self { stream: self.stream.clone(), selector: self.selector.clone() }
+    }
+}
+
 impl<K: Key, T: Record> KeyedStream<K, T> {
     #[track_caller]
     pub(crate) fn new(stream: DataStream<T>, selector: Box<dyn KeySelector<K, T>>) -> Self {
@@ -142,6 +149,14 @@ impl<K: Key, T: Record> KeyedStream<K, T> {
             KeyedProcess::new(selector.boxed(), function.clone(), context)
         });
         stream.with_states(KeyedProcess::<K, T, F>::states()).with_side_outputs()
+    }
+
+    pub(crate) fn stream(&self) -> &DataStream<T> {
+        &self.stream
+    }
+
+    pub(crate) fn selector(&self) -> Box<dyn KeySelector<K, T>> {
+        self.selector.boxed()
     }
 
     /// Combines records of one key before they cross the exchange, as far as memory of a fixed size

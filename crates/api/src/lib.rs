@@ -3,7 +3,7 @@
 //!
 //! In reading order:
 //! - [`environment`]: where a program begins and ends;
-//! - [`data_stream`], [`keyed_stream`]: typed handles on the nodes of the graph;
+//! - [`data_stream`], [`keyed_stream`], [`windowed_stream`]: typed handles on the nodes of the graph;
 //! - [`stream_graph`]: the graph itself, untyped;
 //! - [`translate`]: from the stream graph to a job graph with its factories;
 //! - [`settings`]: what the program and its command line set;
@@ -19,6 +19,7 @@ pub mod keyed_stream;
 pub mod settings;
 pub mod stream_graph;
 pub mod translate;
+pub mod windowed_stream;
 
 pub use data_stream::{DataStream, DataStreamSink};
 pub use environment::StreamExecutionEnvironment;
@@ -26,3 +27,4 @@ pub use error::{Error, Result};
 pub use executor::{JobClient, JobResult, PipelineExecutor};
 pub use keyed_stream::{CombinedStream, KeyedStream};
 pub use settings::RuntimeExecutionMode;
+pub use windowed_stream::WindowedStream;

@@ -100,7 +100,7 @@ pub mod prelude {
     pub use crate::entry::{Env, EnvFromArgs};
     pub use millstream_api::{
         CombinedStream, DataStream, Error, JobClient, JobResult, KeyedStream, Result,
-        RuntimeExecutionMode, StreamExecutionEnvironment,
+        RuntimeExecutionMode, StreamExecutionEnvironment, WindowedStream,
     };
     pub use millstream_core::time::Timestamp;
     pub use millstream_core::{Key, Record, Str};
@@ -111,6 +111,13 @@ pub mod prelude {
     pub use millstream_operator::side_output::OutputTag;
     pub use millstream_operator::watermark::{
         WatermarkGenerator, WatermarkOutput, WatermarkStrategy,
+    };
+    pub use millstream_operator::window::{
+        ContinuousTrigger, CountEvictor, CountTrigger, EventTimeSessionWindows, Evictor,
+        GlobalWindows, ProcessWindowFunction, ProcessingTimeSessionWindows, PurgingTrigger,
+        SlidingEventTimeWindows, SlidingProcessingTimeWindows, TimeEvictor, TimeTrigger,
+        TimeWindow, Trigger, TriggerContext, TriggerResult, TumblingEventTimeWindows,
+        TumblingProcessingTimeWindows, WindowAssigner, WindowContext, Windowed,
     };
     pub use millstream_state::{
         AggregateFunction, AggregatingState, KeyedState, ListState, MapState, ReducingState,

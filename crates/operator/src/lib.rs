@@ -8,7 +8,7 @@
 //! - [`sink_operator`]: a sink at the end of a chain, and its committer;
 //! - [`map`], [`flat_map`], [`key`], [`aggregate`], [`combine`], [`partitioner`]: the operators;
 //! - [`process`]: the user's own, with state and timers;
-//! - [`watermark`]: times of records, and how far time is;
+//! - [`watermark`]: times of records, and how far time is; [`window`]: records by stretches of time;
 //! - [`plan`]: factories for all of a job's vertices;
 //! - [`harness`]: drives an operator alone, for tests.
 
@@ -30,3 +30,4 @@ pub mod sink;
 pub mod sink_operator;
 pub mod source;
 pub mod watermark;
+pub mod window;

@@ -24,6 +24,14 @@ pub(crate) fn entry_hash(key_hash: u64, entry_hash: u64) -> u64 {
     key_hash & 0xFFFF_FFFF_0000_0000 | mixed >> 32
 }
 
+impl<K: Record, N: Record> EntryKey<K, N> {
+    /// The hash of a row, whose key has this hash.
+    #[inline]
+    pub fn hash_of(key_hash: u64, entry: &N) -> u64 {
+        entry_hash(key_hash, entry.hash64())
+    }
+}
+
 impl<K: Record, N: Record> Record for EntryKey<K, N> {
     const FIXED: Option<usize> = match (K::FIXED, N::FIXED) {
         (Some(key), Some(entry)) => Some(key + entry),

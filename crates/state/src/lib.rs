@@ -2,7 +2,8 @@
 //!
 //! [`keyed_state`] is what users declare: structs with `#[derive(KeyedState)]`. It stands on:
 //! - [`table`]: one value per key, below; `entry_table`: any number of rows per key, with names that
-//!   `entry_key` puts together; [`timers`]: times per key, in order.
+//!   `entry_key` puts together; [`timers`]: times per key, in order; [`window_table`]: values per key and
+//!   stretch of time.
 //!
 //! [`KeyedTable`] holds one value per key of one subtask and is driven by batches. In reading order:
 //! - [`table`]: what operators call: find or make, update, get, remove, iterate;
@@ -35,6 +36,7 @@ mod slabs;
 pub mod snapshot;
 pub mod table;
 pub mod timers;
+pub mod window_table;
 
 // `#[derive(KeyedState)]` names this crate by its path; so that the derive also works in here:
 extern crate self as millstream_state;

@@ -25,6 +25,11 @@ impl AggregateFunction for Average {
         *count += 1;
     }
 
+    fn merge((sum, count): &mut (i64, u64), other: (i64, u64)) {
+        *sum += other.0;
+        *count += other.1;
+    }
+
     fn get_result((sum, count): &(i64, u64)) -> i64 {
         sum / *count as i64
     }

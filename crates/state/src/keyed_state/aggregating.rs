@@ -29,6 +29,11 @@ use std::rc::Rc;
 ///         *count += 1;
 ///     }
 ///
+///     fn merge((sum, count): &mut (i64, u64), other: (i64, u64)) {
+///         *sum += other.0;
+///         *count += other.1;
+///     }
+///
 ///     fn get_result((sum, count): &(i64, u64)) -> f64 {
 ///         *sum as f64 / *count as f64
 ///     }
@@ -47,6 +52,9 @@ pub trait AggregateFunction: 'static {
 
     /// Adds a value.
     fn add(accumulator: &mut Self::Accumulator, value: Self::In);
+
+    /// Adds what another accumulator has added up: of values that came later, where order matters.
+    fn merge(accumulator: &mut Self::Accumulator, other: Self::Accumulator);
 
     /// What the values amount to.
     fn get_result(accumulator: &Self::Accumulator) -> Self::Out;

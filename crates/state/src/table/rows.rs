@@ -1,11 +1,46 @@
 //! Rows by number, for those who keep numbers beside a table: a number holds until its row is removed.
 
-use super::{FOUND, KeyedTable};
+use super::{BLOCK, FOUND, KeyedTable};
 use crate::cell;
 use crate::entry_key::EntryKey;
 use millstream_core::record::{Key, Record};
 
 impl<K: Key, V: Record> KeyedTable<K, V> {
+    /// As [`update_batch`](Self::update_batch); `added` hears of the rows that came into being.
+    #[inline(never)]
+    pub(crate) fn update_rows(
+        &mut self,
+        hashes: &[u64],
+        mut key: impl FnMut(usize) -> K,
+        mut init: impl FnMut() -> V,
+        mut f: impl FnMut(usize, &mut V),
+        mut added: impl FnMut(usize, u32),
+    ) {
+        let mut rows = [0; BLOCK];
+        let mut start = 0;
+        while start < hashes.len() {
+            let block = self.core.locate(hashes, start, &mut rows);
+            self.core.changes.mark_all(&rows[..block.len()], Self::STRIDE);
+            for (i, (&hash, &guess)) in block.iter().zip(&rows).enumerate() {
+                let key = key(start + i);
+                let row = match self.found(guess, hash, &key) {
+                    0 => {
+                        let row = self.insert(hash, &key, &init());
+                        added(start + i, row);
+                        row
+                    }
+                    row => row,
+                };
+                let cells = self.core.rows.get_mut(row, Self::STRIDE).expect(FOUND);
+                let value_cell = &mut cells[Self::KEY..Self::CELLS];
+                let mut value = cell::load(value_cell, &self.core.slabs);
+                f(start + i, &mut value);
+                cell::store(&value, value_cell, &mut self.core.slabs, &mut self.spill);
+            }
+            start += block.len();
+        }
+    }
+
     /// The key of a row.
     #[inline]
     pub(crate) fn key_at(&self, row: u32) -> K {
