@@ -8,6 +8,10 @@ use millstream_core::config::{ConfigError, Configuration, catalog};
 /// No timer of checkpoints is shorter.
 const SHORTEST_MS: u64 = 10;
 
+/// So many checkpoints are taken at once at most. Every channel and every task has a place for twice as
+/// many barriers, for those of given-up ones may still be on their way.
+const CONCURRENT_MAX: u32 = 8;
+
 /// How a job takes checkpoints.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckpointConfig {
@@ -120,6 +124,10 @@ impl CheckpointConfig {
         if self.timeout_ms < SHORTEST_MS {
             let why = format!("expected at least {SHORTEST_MS} ms");
             return Some(refuse(configuration, &catalog::CHECKPOINT_TIMEOUT, why));
+        }
+        if !(1..=CONCURRENT_MAX).contains(&self.concurrent_max) {
+            let why = format!("expected 1 to {CONCURRENT_MAX}");
+            return Some(refuse(configuration, &catalog::CHECKPOINTS_CONCURRENT, why));
         }
         if self.unaligned && self.mode == CheckpointingMode::AtLeastOnce {
             let why = "unaligned checkpoints need EXACTLY_ONCE; at least once nothing is aligned";
@@ -274,6 +282,10 @@ mod tests {
                 "`execution.checkpointing.mode: twice` cannot be read: expected `EXACTLY_ONCE` or",
             ),
             (&[("execution.checkpointing.interval", "3 ms")], "expected at least 10 ms, or 0"),
+            (
+                &[("execution.checkpointing.max-concurrent-checkpoints", "9")],
+                "`execution.checkpointing.max-concurrent-checkpoints: 9` cannot be read: expected 1 to",
+            ),
             (
                 &[
                     ("execution.checkpointing.unaligned", "true"),

@@ -5,7 +5,8 @@
 //! since. Later parts win.
 
 use millstream_core::checkpoint::CheckpointId;
-use millstream_core::ids::OperatorId;
+use millstream_core::ids::{DataSetId, OperatorId};
+use millstream_core::job_graph::ShipStrategy;
 pub use millstream_core::job_state::ListMode;
 use millstream_core::key_group::KeyGroupRange;
 use millstream_core::record::Schema;
@@ -21,6 +22,35 @@ pub struct TaskState {
     pub splits: u32,
     /// The task had done all its work: after a restore it only has to say so.
     pub finished: bool,
+    /// Records that the barrier overtook.
+    #[serde(default)]
+    pub in_flight: Vec<InFlightState>,
+}
+
+/// Records of one edge that a barrier overtook: sent by its producer before the barrier, and not
+/// processed by its consumer when that took its part.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InFlightState {
+    /// The edge.
+    pub data_set: DataSetId,
+    /// How records found their consumer.
+    pub ship: ShipStrategy,
+    /// Where they were.
+    pub place: InFlightPlace,
+    /// Rows, in the order in which they are to be processed.
+    pub list: ListState,
+}
+
+/// Where records were that a barrier overtook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum InFlightPlace {
+    /// In the queues that the task reads.
+    Input,
+    /// On their way out of the task: they follow what the consumer has of this task.
+    Output {
+        /// The subtask that was to get them.
+        consumer: u32,
+    },
 }
 
 /// The states of one operator in one subtask.
@@ -121,6 +151,7 @@ impl TaskState {
             let tables = operator.tables.iter().flat_map(|table| &table.chain);
             tables.chain(operator.lists.iter().map(|list| &list.part))
         });
+        let parts = parts.chain(self.in_flight.iter().map(|in_flight| &in_flight.list.part));
         parts.filter_map(|part| match &part.file {
             StateFile::Inline(_) => None,
             StateFile::File(name) => Some(name),
@@ -133,6 +164,7 @@ impl TaskState {
             let tables = operator.tables.iter().flat_map(|table| &table.chain);
             tables.chain(operator.lists.iter().map(|list| &list.part))
         });
+        let parts = parts.chain(self.in_flight.iter().map(|in_flight| &in_flight.list.part));
         // Whoever reads a handle has it from others: no number in it can be trusted to be small.
         parts.fold(0, |bytes, part| part.bytes.saturating_add(bytes))
     }
@@ -168,6 +200,19 @@ pub struct TaskRestore {
     /// What each operator of the chain gets: of several subtasks, if the parallelism changed. Of those
     /// that the checkpoint knew all are here, also those that had no state; others begin afresh.
     pub operators: BTreeMap<OperatorId, OperatorRestore>,
+    /// Records to be processed before any that comes, in this order.
+    pub in_flight: Vec<InFlightShare>,
+}
+
+/// Records that a barrier overtook, for one subtask.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InFlightShare {
+    /// The task's how many-th input they came through.
+    pub gate: u32,
+    /// Records of other subtasks are among them: only those of the task's own key groups count.
+    pub filter: bool,
+    /// The rows.
+    pub list: ListState,
 }
 
 /// What one operator of one subtask begins with. Of tables it takes its own key groups only.

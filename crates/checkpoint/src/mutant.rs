@@ -16,15 +16,29 @@ pub const CHECKPOINT: &[&str] = &[
     "end_without_final_checkpoint",
 ];
 
+/// Mutants of barriers that overtake data: here, and in the crates that carry out what is decided here.
+pub const IN_FLIGHT: &[&str] = &[
+    "overtaken_data_forgotten",
+    "recorded_after_the_barrier",
+    "replayed_after_new_input",
+    "barrier_timeout_not_propagated",
+    "begun_batch_not_recorded",
+    "replay_not_recorded_again",
+    "in_flight_not_filtered",
+    "strict_channel_overtaken",
+    "acknowledged_before_recorded",
+    "barrier_waits_its_turn",
+];
+
 /// Every mutant of this crate.
 pub fn all() -> impl Iterator<Item = &'static str> {
-    CHECKPOINT.iter().copied()
+    CHECKPOINT.iter().chain(IN_FLIGHT).copied()
 }
 
 /// Whether the planted bug of this name is active.
 #[cfg(not(feature = "mutants"))]
 #[inline]
-pub(crate) const fn on(_name: &'static str) -> bool {
+pub const fn on(_name: &'static str) -> bool {
     false
 }
 
@@ -35,7 +49,7 @@ thread_local! {
 
 /// Whether the planted bug of this name is active on this thread.
 #[cfg(feature = "mutants")]
-pub(crate) fn on(name: &'static str) -> bool {
+pub fn on(name: &'static str) -> bool {
     debug_assert!(all().any(|known| known == name), "unknown mutant {name}");
     ACTIVE.get() == Some(name)
 }

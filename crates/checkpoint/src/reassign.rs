@@ -6,11 +6,16 @@
 //! that are split stay where they were if the parallelism is the same, and are dealt out evenly and
 //! in order if not. Of union lists everybody gets everything, of broadcast lists one copy.
 //!
+//! Records that barriers overtook are dealt out in [`in_flight`].
+//!
 //! Max parallelism is fixed by keyed state: a job that names none adopts it.
+
+mod in_flight;
 
 use crate::compatibility::Comparison;
 use crate::handle::{ListMode, ListShare, ListState, OperatorRestore, OperatorState, TaskRestore};
 use crate::metadata::{CheckpointMetadata, VertexState};
+use in_flight::{InputEdge, Reader};
 use millstream_core::ids::{JobVertexId, OperatorId};
 use millstream_core::job_graph::{JobGraph, JobVertex};
 use millstream_core::key_group::{KeyGroupRange, MaxParallelism};
@@ -44,6 +49,7 @@ struct Vertex {
     operators: Vec<OperatorId>,
     /// Which subtasks had done all their work.
     finished: Vec<bool>,
+    inputs: Vec<InputEdge>,
 }
 
 impl Reassignment {
@@ -63,7 +69,14 @@ impl Reassignment {
         if let Some(problem) = comparison.refusal() {
             return Err(refuse(problem));
         }
-        let vertices = graph.vertices.iter().enumerate().map(|(index, vertex)| {
+        let inputs: Vec<Vec<InputEdge>> = (0..graph.vertices.len())
+            .map(|vertex| in_flight::inputs_of(graph, vertex, &operators))
+            .collect();
+        if let Some(problem) = in_flight::problem(&metadata, graph, &inputs, ignore_unclaimed) {
+            return Err(refuse(problem));
+        }
+        let vertices = graph.vertices.iter().zip(inputs).enumerate();
+        let vertices = vertices.map(|(index, (vertex, inputs))| {
             let is_source = graph.inputs_of(index).next().is_none();
             let sources: BTreeSet<JobVertexId> =
                 vertex.operators.iter().filter_map(|op| operators.get(&op.id).copied()).collect();
@@ -74,6 +87,7 @@ impl Reassignment {
                 max_parallelism: max_parallelism(vertex, &sources)?,
                 operators: vertex.operators.iter().map(|operator| operator.id).collect(),
                 finished: finished(vertex, is_source, &sources)?,
+                inputs,
             })
         });
         let vertices: Result<Vec<Vertex>, String> = vertices.collect();
@@ -110,10 +124,13 @@ impl Reassignment {
         let target = &self.vertices[vertex];
         let known = target.operators.iter().filter(|id| self.operators.contains_key(id));
         let operators = known.map(|id| (*id, self.operator(target, *id, subtask)));
+        let (parallelism, max_parallelism) = (target.parallelism, target.max_parallelism);
+        let reader = Reader { subtask, parallelism, max_parallelism };
         TaskRestore {
             checkpoint: self.metadata.checkpoint,
             finished: target.finished[subtask as usize],
             operators: operators.collect(),
+            in_flight: in_flight::shares(&self.metadata, &target.inputs, &reader),
         }
     }
 
@@ -437,7 +454,7 @@ mod tests {
             ];
             let tables = vec![table("t", groups.0, &format!("shared/{subtask}"))];
             let state = OperatorState { tables, lists };
-            TaskState { operators: [(OperatorId(1), state)].into(), splits: 0, finished: false }
+            TaskState { operators: [(OperatorId(1), state)].into(), ..TaskState::default() }
         };
         let mut metadata = sample();
         let mut vertex = metadata.vertices.remove(&JobVertexId(1)).expect("the source");

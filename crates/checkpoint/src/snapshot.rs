@@ -4,9 +4,11 @@
 //! is copied, tables are frozen. The second runs beside the task, on a thread that may block: frozen
 //! tables write their rows, by key group, into a state file.
 
-use crate::handle::{ListMode, TableSchema};
+use crate::handle::{InFlightPlace, ListMode, TableSchema};
 use crate::state_file::{Block, ReadError};
 use crate::storage::StorageError;
+use millstream_core::ids::DataSetId;
+use millstream_core::job_graph::ShipStrategy;
 use millstream_core::key_group::{KeyGroup, KeyGroupRange};
 use millstream_core::record::Schema;
 
@@ -60,6 +62,20 @@ pub struct ListSnapshot {
     /// What an item is; nothing for bytes that only the operator understands.
     pub schema: Option<Schema>,
     /// The items, each as its row.
+    pub items: Vec<Vec<u8>>,
+}
+
+/// Records of one edge that a barrier overtook, as rows.
+pub struct InFlightSnapshot {
+    /// The edge.
+    pub data_set: DataSetId,
+    /// How records find their consumer.
+    pub ship: ShipStrategy,
+    /// Where they were.
+    pub place: InFlightPlace,
+    /// What a record is.
+    pub schema: Schema,
+    /// Runs of rows, in the order in which they are to be processed; see `docs/state-format.md`.
     pub items: Vec<Vec<u8>>,
 }
 

@@ -73,3 +73,10 @@ pub enum Alignment {
     /// Aligned; after so many milliseconds unaligned.
     AlignedUntil(u32),
 }
+
+impl Alignment {
+    /// The barrier overtakes data, at once or after a while.
+    pub fn may_overtake(self) -> bool {
+        matches!(self, Self::Unaligned | Self::AlignedUntil(_))
+    }
+}

@@ -218,6 +218,16 @@ impl ShipStrategy {
         matches!(self, Self::Forward | Self::Rescale)
     }
 
+    /// A barrier may overtake the records of such an exchange. Where each consumer reads producers of
+    /// its own, or all records, or what the user's partitioner gives it, nobody could say who is to get
+    /// the overtaken ones after a restore with another parallelism: there it never does.
+    pub fn may_be_overtaken(self) -> bool {
+        match self {
+            Self::Hash | Self::Rebalance | Self::Shuffle | Self::Global => true,
+            Self::Forward | Self::Rescale | Self::Broadcast | Self::Custom => false,
+        }
+    }
+
     /// The consumers that producer `subtask` feeds: its subpartition `i` is for the `i`-th of them.
     pub fn consumers_of(self, subtask: u32, producers: u32, consumers: u32) -> Range<u32> {
         if !self.is_pointwise() {

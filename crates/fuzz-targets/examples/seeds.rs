@@ -51,6 +51,10 @@ fn seeds(target: &Target) -> Seeds {
         "job_link" => job_link(),
         "job_graph" => vec![("two-vertices", postcard(&graph()))],
         "shuffle_frame" => shuffle_frames(),
+        "in_flight" => vec![
+            ("numbers", [&[0, 0, 0, 0, 2, 0, 0, 0][..], &[7; 16]].concat()),
+            ("words", [&[1, 0, 0, 0, 1, 0, 0, 0][..], &[9; 8], &[2, b'h', b'i']].concat()),
+        ],
         "blob_request" => vec![("put", request(Verb::Put)), ("get", request(Verb::Get))],
         "blob_reply" => blob_replies(),
         "config_file" => configuration_files(),
@@ -364,7 +368,7 @@ fn metadata() -> CheckpointMetadata {
         name: "source".to_owned(),
         operators: vec![OperatorId(1)],
         max_parallelism: MaxParallelism::new(128).expect("in range"),
-        subtasks: vec![TaskState { operators, splits: 2, finished: false }],
+        subtasks: vec![TaskState { operators, splits: 2, ..TaskState::default() }],
         splits: SeenSplits::new(&[b"a", b"b", b"c"], &[0, 2].into()),
     };
     CheckpointMetadata {

@@ -42,6 +42,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "job_link", run: rpc::job_link },
     Target { name: "job_graph", run: job_graph::job_graph },
     Target { name: "shuffle_frame", run: shuffle::frame },
+    Target { name: "in_flight", run: shuffle::in_flight },
     Target { name: "blob_request", run: host::blob_request },
     Target { name: "blob_reply", run: host::blob_reply },
     Target { name: "config_file", run: configuration::config_file },

@@ -2,7 +2,8 @@
 
 use crate::limits::{PLAIN, TYPED, within};
 use millstream_core::{Record, Str};
-use millstream_shuffle::batch::{AnyBatch, Batch, Columns};
+use millstream_shuffle::batch::{AnyBatch, Batch, BoxBatch, Columns};
+use millstream_shuffle::in_flight::InFlightRows;
 use millstream_shuffle::wire::fuzzing;
 
 /// Frames, in pieces of as many bytes as the first byte says.
@@ -24,6 +25,20 @@ pub(crate) fn batch(bytes: &[u8]) -> bool {
         4 => rows_of::<Vec<Option<u128>>>(columns, count, rows),
         _ => rows_of::<[u64; 100]>(columns, count, rows),
     }
+}
+
+/// An item of records in flight: with hashes they are words, else numbers.
+pub(crate) fn in_flight(bytes: &[u8]) -> bool {
+    within(bytes.len(), TYPED, || {
+        let Ok(run) = InFlightRows::of_item(bytes) else { return false };
+        assert_eq!(run.to_item(), bytes, "there is one way to write an item");
+        let mut batch: BoxBatch = if run.columns.hashed {
+            Box::new(Batch::<Str>::new())
+        } else {
+            Box::new(Batch::<u64>::new())
+        };
+        run.decode(None, &mut batch).is_ok()
+    })
 }
 
 fn rows_of<T: Record>(columns: Columns, count: u32, rows: &[u8]) -> bool {

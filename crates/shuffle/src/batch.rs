@@ -1,10 +1,11 @@
 //! Batches: what moves between operators and tasks. Typed inside, erased between.
 //!
 //! [`Batch<T>`] is a vector of records, with the hash of each record's key beside it where the
-//! stream is keyed, and its time where event time is in use. [`AnyBatch`] is all that the engine needs to know of one; operators cast back
-//! with [`cast`] and then run plain loops. An Arrow batch can be another implementation.
+//! stream is keyed, and its time where event time is in use. [`AnyBatch`] is all that the engine needs
+//! to know of one; operators cast back with [`cast`] and then run plain loops. An Arrow batch can be
+//! another implementation.
 
-use millstream_core::record::{DecodeError, Input, Output, Record, SliceOutput};
+use millstream_core::record::{DecodeError, Input, Output, Record, Schema, SliceOutput};
 use millstream_core::time::{NO_TIMESTAMP, Timestamp};
 use std::any::Any;
 use std::ops::Range;
@@ -173,6 +174,9 @@ pub trait AnyBatch: Any + Send {
 
     /// The hashes of the records' keys, if the stream is keyed.
     fn hashes(&self) -> &[u64];
+
+    /// What a record is.
+    fn schema(&self) -> Schema;
 }
 
 /// Batches to so many consumers are distributed without an allocation.
@@ -317,6 +321,10 @@ impl<T: Record> AnyBatch for Batch<T> {
 
     fn hashes(&self) -> &[u64] {
         &self.hashes
+    }
+
+    fn schema(&self) -> Schema {
+        T::schema()
     }
 }
 

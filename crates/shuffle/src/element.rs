@@ -79,10 +79,47 @@ pub enum Found {
     Empty,
 }
 
-/// So many barriers (and cancellations) wait in one queue: more than there are checkpoints at once.
+/// What waits in a channel behind its data, for those who look before they read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ahead {
+    /// The last barrier that may overtake data.
+    pub barrier: Option<Barrier>,
+    /// The end.
+    pub end: bool,
+}
+
+impl Ahead {
+    pub(crate) fn note(&mut self, control: Control) {
+        match control {
+            Control::Barrier(barrier) if barrier.alignment.may_overtake() => {
+                self.barrier = Some(barrier);
+            }
+            Control::EndOfPartition => self.end = true,
+            _ => (),
+        }
+    }
+}
+
+/// So many barriers (and cancellations) wait in one queue. There are at most half as many checkpoints
+/// at once (`execution.checkpointing.max-concurrent-checkpoints`), and each leaves a barrier and perhaps
+/// a cancellation; those of given-up checkpoints are the older ones.
 pub const BARRIERS_MAX: usize = 16;
 
 impl Control {
+    /// The consumer is to hear of it before it has read what is before it.
+    pub(crate) fn is_urgent(self) -> bool {
+        match self {
+            Control::Barrier(barrier) => barrier.alignment.may_overtake(),
+            Control::EndOfPartition => true,
+            _ => false,
+        }
+    }
+
+    /// It is the barrier of this checkpoint.
+    pub(crate) fn is_barrier_of(self, checkpoint: CheckpointId) -> bool {
+        matches!(self, Control::Barrier(barrier) if barrier.checkpoint == checkpoint)
+    }
+
     /// It is about a checkpoint.
     pub(crate) fn is_barrier(self) -> bool {
         match self {

@@ -5,13 +5,16 @@
 //! task's thread is woken when there is more.
 
 use crate::batch::BoxBatch;
-use crate::element::{Control, Element, Found};
+use crate::element::{Ahead, Control, Element, Found};
+use crate::in_flight::{InFlightRows, encode_batch};
 use crate::registry::PartitionRegistry;
 use crate::subpartition::Subpartition;
 use crate::sync::Arc;
 use crate::wake::Wake;
 use crate::wire::{Network, RemoteChannel};
-use millstream_core::ids::{PartitionId, ResourceId};
+use millstream_core::checkpoint::CheckpointId;
+use millstream_core::ids::{DataSetId, PartitionId, ResourceId};
+use millstream_core::job_graph::ShipStrategy;
 use millstream_rpc::protocol::deployment::InputChannelDescriptor;
 use std::time::{Duration, Instant};
 
@@ -46,6 +49,12 @@ pub struct InputGate {
     channels: Vec<Channel>,
     /// Channels that are not polled, because the others have to come first.
     blocked: Vec<bool>,
+    /// Channels of which all batches are recorded, because a barrier is to overtake them.
+    recorded: Vec<bool>,
+    /// What was recorded.
+    records_in_flight: Vec<InFlightRows>,
+    /// The edge.
+    edge: Edge,
     /// Where the next poll begins: after the channel that gave something last.
     next: usize,
     /// Channels that have not ended.
@@ -58,6 +67,22 @@ pub struct InputGate {
     records: u64,
     /// Bytes from other processes over channels that have ended.
     ended_bytes: u64,
+}
+
+/// An edge between two vertices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Edge {
+    /// Its name.
+    pub data_set: DataSetId,
+    /// How records find their consumer.
+    pub ship: ShipStrategy,
+}
+
+impl Default for Edge {
+    /// Nobody's: no barrier overtakes its records.
+    fn default() -> Self {
+        Self { data_set: DataSetId(0), ship: ShipStrategy::Forward }
+    }
 }
 
 enum Channel {
@@ -86,15 +111,71 @@ impl InputGate {
         Self {
             channels: channels.into_iter().map(Channel::Unknown).collect(),
             blocked: vec![false; alive],
+            recorded: vec![false; alive],
+            records_in_flight: Vec::new(),
+            edge: Edge::default(),
             next: 0,
             alive,
             registry,
             network,
             here,
-            wake,
+            wake: wake.with_urgency(),
             records: 0,
             ended_bytes: 0,
         }
+    }
+
+    /// The edge that it reads.
+    pub fn of_edge(mut self, edge: Edge) -> Self {
+        self.edge = edge;
+        self
+    }
+
+    /// The edge that it reads.
+    pub fn edge(&self) -> Edge {
+        self.edge
+    }
+
+    /// Whether something has come that cannot wait for its turn, since the last time: see
+    /// [`InputGate::look_ahead`].
+    #[inline]
+    pub fn take_urgency(&self) -> bool {
+        self.wake.take_urgency()
+    }
+
+    /// What waits behind a channel's data.
+    pub fn look_ahead(&self, channel: usize) -> Ahead {
+        match &self.channels[channel] {
+            Channel::Local(queue) => queue.look_ahead(),
+            Channel::Remote(channel) => channel.look_ahead(),
+            Channel::Unknown(_) | Channel::Pending(..) | Channel::Ended => Ahead::default(),
+        }
+    }
+
+    /// Takes the checkpoint's barrier out of a channel ahead of its turn and records all that is before
+    /// it, or before the end if that is there; whether there was either.
+    pub fn overtake(&mut self, channel: usize, checkpoint: CheckpointId) -> bool {
+        let rows = &mut self.records_in_flight;
+        match &self.channels[channel] {
+            Channel::Local(queue) => queue.overtake(checkpoint, rows),
+            Channel::Remote(channel) => channel.overtake(checkpoint, rows),
+            Channel::Unknown(_) | Channel::Pending(..) | Channel::Ended => false,
+        }
+    }
+
+    /// Records what is read from this channel from now on, or does not.
+    pub fn set_recorded(&mut self, channel: usize, recorded: bool) {
+        self.recorded[channel] = recorded;
+    }
+
+    /// Records what was read from it before and is not processed.
+    pub fn record(&mut self, rows: Vec<InFlightRows>) {
+        self.records_in_flight.extend(rows);
+    }
+
+    /// What was recorded since the last time.
+    pub fn take_recorded(&mut self) -> Vec<InFlightRows> {
+        std::mem::take(&mut self.records_in_flight)
     }
 
     /// Goes to the places of the producers that are known. Records of the type come in.
@@ -167,6 +248,9 @@ impl InputGate {
             match self.poll_channel(index, buffer, now)? {
                 Found::Batch => {
                     self.records += buffer.len() as u64;
+                    if self.recorded[index] {
+                        encode_batch(buffer.as_ref(), &mut self.records_in_flight);
+                    }
                     return Ok(Polled::Batch);
                 }
                 Found::Control(control) => {

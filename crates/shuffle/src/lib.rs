@@ -12,6 +12,7 @@
 pub mod batch;
 pub mod element;
 pub mod gate;
+pub mod in_flight;
 pub mod partition;
 pub mod registry;
 pub mod subpartition;

@@ -6,11 +6,15 @@
 
 use crate::batch::{AnyBatch, BoxBatch, Columns};
 use crate::element::{Control, Watermark};
+use crate::gate::Edge;
+use crate::in_flight::InFlightRows;
 use crate::subpartition::{RowTooLong, Subpartition};
 use crate::sync::Arc;
+use millstream_core::checkpoint::CheckpointId;
 use millstream_core::ids::PartitionId;
+use millstream_core::job_graph::ShipStrategy;
 use millstream_core::key_group::{MaxParallelism, subtask_of_hash};
-use millstream_core::record::DecodeError;
+use millstream_core::record::{DecodeError, Schema};
 
 /// The shared half of a partition: consumers find their queues here.
 pub struct ResultPartition {
@@ -199,6 +203,20 @@ pub struct PartitionWriter {
     target: usize,
     /// Records routed so far.
     records: u64,
+    /// How records find their consumer.
+    ship: ShipStrategy,
+}
+
+/// Rows that a barrier overtook on the producer's side: for this consumer.
+pub struct OvertakenOutput {
+    /// The edge.
+    pub edge: Edge,
+    /// The consumer.
+    pub consumer: u32,
+    /// What a record is.
+    pub schema: Schema,
+    /// In their order.
+    pub rows: Vec<InFlightRows>,
 }
 
 impl PartitionWriter {
@@ -207,14 +225,27 @@ impl PartitionWriter {
         let open: Vec<BoxBatch> =
             shared.subpartitions.iter().map(|_| shared.prototype.make()).collect();
         let target = open.first().map_or(1, |batch| batch.target());
-        Self { shared, router, open, target, records: 0 }
+        // Nobody's: no barrier overtakes its records.
+        let ship = ShipStrategy::Forward;
+        Self { shared, router, open, target, records: 0, ship }
+    }
+
+    /// Says how records find their consumer.
+    pub fn shipping(mut self, ship: ShipStrategy) -> Self {
+        self.ship = ship;
+        self
     }
 
     /// Whether every queue takes one more batch. If not, the producer's thread is woken when one does.
     pub fn has_room(&mut self) -> bool {
+        self.has_room_beyond(0)
+    }
+
+    /// The same, if so many batches may wait besides in each queue.
+    pub fn has_room_beyond(&mut self, overdraft: usize) -> bool {
         // Every queue is asked, not only up to the first full one: each has to know that we wait.
-        let full = self.shared.subpartitions.iter().filter(|queue| !queue.has_room());
-        full.count() == 0
+        let queues = self.shared.subpartitions.iter();
+        queues.filter(|queue| !queue.has_room_beyond(overdraft)).count() == 0
     }
 
     /// Routes the batch and sends what became full. Only after [`PartitionWriter::has_room`].
@@ -248,6 +279,11 @@ impl PartitionWriter {
 
     /// Sends the partial batches whose queues have room; whether none is left.
     pub fn flush(&mut self) -> bool {
+        self.flush_beyond(0)
+    }
+
+    /// The same, if so many batches may wait besides in each queue.
+    pub fn flush_beyond(&mut self, overdraft: usize) -> bool {
         let mut all = true;
         for consumer in 0..self.open.len() {
             if self.open[consumer].is_empty() {
@@ -255,7 +291,7 @@ impl PartitionWriter {
                 let _ = self.shared.subpartitions[consumer].pump();
                 continue;
             }
-            if self.shared.subpartitions[consumer].has_room() {
+            if self.shared.subpartitions[consumer].has_room_beyond(overdraft) {
                 self.send(consumer);
             } else {
                 all = false;
@@ -308,6 +344,31 @@ impl PartitionWriter {
         for queue in &self.shared.subpartitions {
             queue.push_control(Control::Watermark(watermark));
         }
+    }
+
+    /// Whether it is settled for every consumer what the barrier, which has been pushed, overtakes on
+    /// this side. With `overtake`, it leaves before what waits for credit; the rows of that are given.
+    /// Where it is not settled the producer's thread is woken when it may be.
+    pub fn settle(
+        &mut self,
+        checkpoint: CheckpointId,
+        overtake: bool,
+        to: &mut Vec<OvertakenOutput>,
+    ) -> bool {
+        if !self.ship.may_be_overtaken() {
+            return true;
+        }
+        let edge = Edge { data_set: self.shared.id.data_set, ship: self.ship };
+        let mut all = true;
+        for (consumer, queue) in (0_u32..).zip(&self.shared.subpartitions) {
+            let mut rows = Vec::new();
+            all &= queue.settle(checkpoint, overtake, &mut rows);
+            if !rows.is_empty() {
+                let schema = self.shared.prototype.make().schema();
+                to.push(OvertakenOutput { edge, consumer, schema, rows });
+            }
+        }
+        all
     }
 
     /// Says that nothing will follow. Only after a complete flush.

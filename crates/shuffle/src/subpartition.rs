@@ -9,8 +9,10 @@
 //! runs under it. Wake-ups happen after the lock is released (see [`crate::wake`]).
 //!
 //! A consumer in the same process pops batches as they were pushed; at most [`BATCHES_MAX`] wait.
-//! What there is for a consumer in another process: `remote`.
+//! What there is for a consumer in another process: `remote`. How a barrier overtakes what waits here:
+//! `overtaking`.
 
+mod overtaking;
 pub(crate) mod remote;
 
 pub use remote::RowTooLong;
@@ -25,6 +27,10 @@ use std::collections::VecDeque;
 
 /// Batches that may wait in one subpartition.
 pub const BATCHES_MAX: usize = 8;
+
+/// Batches that go in beyond that where a barrier is to overtake: the producer gives what it holds in
+/// its hands, so that it can take its part in the checkpoint.
+pub const OVERDRAFT_BATCHES: usize = 8;
 
 /// Emptied batches that are kept for the producer.
 const EMPTIES_MAX: usize = BATCHES_MAX + 2;
@@ -73,6 +79,11 @@ impl Subpartition {
 
     /// Whether one more batch may be pushed. If not, the producer will be woken when it may.
     pub fn has_room(&self) -> bool {
+        self.has_room_beyond(0)
+    }
+
+    /// The same, if so many batches may wait besides, at most [`OVERDRAFT_BATCHES`].
+    pub fn has_room_beyond(&self, overdraft: usize) -> bool {
         let mut state = lock(&self.state);
         if state.has_pending() {
             drop(state);
@@ -81,8 +92,8 @@ impl Subpartition {
         }
         let room = self.is_released()
             || match &state.remote {
-                None => state.batches < self.batches_max,
-                Some(remote) => remote.has_room(),
+                None => state.batches < self.batches_max + overdraft,
+                Some(remote) => remote.has_room(overdraft),
             };
         state.producer_waits = !room;
         room
@@ -100,7 +111,8 @@ impl Subpartition {
             self.encode(batch.as_ref());
             return batch.clear();
         }
-        assert!(state.batches < self.batches_max, "the producer pushes only where it saw room");
+        let most = self.batches_max + OVERDRAFT_BATCHES;
+        assert!(state.batches < most, "the producer pushes only where it saw room");
         let empty = state.empties.pop().unwrap_or_else(|| batch.fresh());
         state.batches += 1;
         let consumer = state.push(Element::Batch(std::mem::replace(batch, empty)));
@@ -120,10 +132,13 @@ impl Subpartition {
             Control::Watermark(_) => (),
             _ => make_room(&mut state.queue, Element::is_barrier),
         }
-        let consumer = state.push(Element::Control(control));
+        let first = state.push(Element::Control(control));
+        let consumer = state.consumer.clone();
         drop(state);
         match consumer {
-            Some(consumer) => consumer.wake(),
+            Some(consumer) if control.is_urgent() => consumer.urge(),
+            Some(consumer) if first.is_some() => consumer.wake(),
+            Some(_) => (),
             None => self.move_over(),
         }
     }
@@ -136,7 +151,8 @@ impl Subpartition {
         let mut state = lock(&self.state);
         state.consumer = Some(consumer.clone());
         drop(state);
-        consumer.wake();
+        // Barriers may have come before.
+        consumer.urge();
         // A producer that has finished may wait until somebody reads.
         self.producer.wake();
     }

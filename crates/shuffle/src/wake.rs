@@ -5,6 +5,10 @@
 //! order, one of the two sees the other: both sides put a sequentially consistent fence between
 //! their write and their read. Some changes leave no trace that the sleeper could look at (a source's
 //! own thread has something): so a wake-up is also remembered, and the next sleep is skipped.
+//!
+//! A task that must look at something at once, however much else there is to do, is *urged*: the wake
+//! then has a flag of the task's own besides ([`Wake::with_urgency`]), which the task looks at in every
+//! turn.
 
 use crate::sync::atomic::{AtomicBool, Ordering, fence};
 use crate::sync::thread::{self, Thread};
@@ -13,7 +17,11 @@ use std::time::Duration;
 
 /// A handle on a thread that may sleep. Cheap to clone.
 #[derive(Clone, Default)]
-pub struct Wake(Arc<Inner>);
+pub struct Wake {
+    inner: Arc<Inner>,
+    /// Something is to be looked at before anything else.
+    urgent: Arc<AtomicBool>,
+}
 
 #[derive(Default)]
 struct Inner {
@@ -31,30 +39,47 @@ impl Wake {
         Self::default()
     }
 
+    /// The same thread, with an urgency of its own.
+    pub fn with_urgency(&self) -> Self {
+        Self { inner: self.inner.clone(), urgent: Arc::default() }
+    }
+
+    /// Something has come that cannot wait for its turn. Call it after the change.
+    pub fn urge(&self) {
+        self.urgent.store(true, Ordering::SeqCst);
+        self.wake();
+    }
+
+    /// Whether somebody has urged since the last time.
+    #[inline]
+    pub fn take_urgency(&self) -> bool {
+        self.urgent.load(Ordering::Relaxed) && self.urgent.swap(false, Ordering::SeqCst)
+    }
+
     /// Makes the calling thread the one that is woken.
     pub fn adopt_current_thread(&self) {
-        *lock(&self.0.thread) = Some(thread::current());
+        *lock(&self.inner.thread) = Some(thread::current());
     }
 
     /// Whether both wake the same thread.
     pub fn is_same(&self, other: &Wake) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
+        Arc::ptr_eq(&self.inner, &other.inner)
     }
 
     /// Something changed: wakes the thread if it sleeps. Call it after the change.
     #[inline]
     pub fn wake(&self) {
-        self.0.called.store(true, Ordering::Relaxed);
+        self.inner.called.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
-        if self.0.asleep.load(Ordering::Relaxed) {
+        if self.inner.asleep.load(Ordering::Relaxed) {
             self.wake_sleeper();
         }
     }
 
     #[cold]
     fn wake_sleeper(&self) {
-        if self.0.asleep.swap(false, Ordering::SeqCst)
-            && let Some(thread) = lock(&self.0.thread).as_ref()
+        if self.inner.asleep.swap(false, Ordering::SeqCst)
+            && let Some(thread) = lock(&self.inner.thread).as_ref()
         {
             thread.unpark();
         }
@@ -63,21 +88,21 @@ impl Wake {
     /// Sleeps until woken or for so long, unless `idle`, asked after the announcement, says that
     /// there is something to do.
     pub fn sleep(&self, timeout: Option<Duration>, idle: impl FnOnce() -> bool) {
-        self.0.asleep.store(true, Ordering::Relaxed);
+        self.inner.asleep.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
-        let called = self.0.called.swap(false, Ordering::Relaxed);
+        let called = self.inner.called.swap(false, Ordering::Relaxed);
         if !called && idle() {
             match timeout {
                 None => self.park_until_woken(),
                 Some(timeout) => park_timeout(timeout),
             }
         }
-        self.0.asleep.store(false, Ordering::Relaxed);
+        self.inner.asleep.store(false, Ordering::Relaxed);
     }
 
     /// Parking may end by itself; without a timeout only a wake-up counts.
     fn park_until_woken(&self) {
-        while self.0.asleep.load(Ordering::SeqCst) {
+        while self.inner.asleep.load(Ordering::SeqCst) {
             thread::park();
         }
     }

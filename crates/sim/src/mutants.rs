@@ -1,10 +1,10 @@
 //! Planted bugs: which there are, in which crate, and which family must find each.
 
 use crate::families::{
-    AMBIGUOUS_PUT, BOUNDED_TAIL, CANCELLATION, CHECKPOINT_ALIGNED, COMPLETION_AFTER_REVOKE,
-    CRASH_AT_EVERY_IO, EVERY_EVENT, LEADER_CHANGE, LEADER_TAKEOVER, NO_DANGLING_REFERENCE,
-    RECOVERY, REGION_FAILOVER, REGISTRATION, SLOTS_CONSERVED, STALE_MESSAGES, SUBMISSION,
-    SUSPEND_ANYWHERE, TWO_LEADERS,
+    AMBIGUOUS_PUT, BOUNDED_TAIL, CANCELLATION, CHECKPOINT_ALIGNED, CHECKPOINT_UNALIGNED,
+    COMPLETION_AFTER_REVOKE, CRASH_AT_EVERY_IO, EVERY_EVENT, LEADER_CHANGE, LEADER_TAKEOVER,
+    NO_DANGLING_REFERENCE, OVERTAKING_UNDER_PRESSURE, RECOVERY, REGION_FAILOVER, REGISTRATION,
+    SLOTS_CONSERVED, STALE_MESSAGES, SUBMISSION, SUSPEND_ANYWHERE, TWO_LEADERS,
 };
 use crate::family::Family;
 
@@ -127,6 +127,17 @@ pub const REGISTRY: &[(Mutant, &Family)] = &[
     (host("failed_sync_is_ignored"), &CRASH_AT_EVERY_IO),
     (host("link_is_not_synced"), &CRASH_AT_EVERY_IO),
     (host("record_is_not_synced"), &CRASH_AT_EVERY_IO),
+    // millstream-checkpoint: barriers that overtake
+    (checkpoint("overtaken_data_forgotten"), &CHECKPOINT_UNALIGNED),
+    (checkpoint("recorded_after_the_barrier"), &CHECKPOINT_UNALIGNED),
+    (checkpoint("replayed_after_new_input"), &CHECKPOINT_UNALIGNED),
+    (checkpoint("begun_batch_not_recorded"), &OVERTAKING_UNDER_PRESSURE),
+    (checkpoint("replay_not_recorded_again"), &CHECKPOINT_UNALIGNED),
+    (checkpoint("in_flight_not_filtered"), &CHECKPOINT_UNALIGNED),
+    (checkpoint("strict_channel_overtaken"), &CHECKPOINT_UNALIGNED),
+    (checkpoint("acknowledged_before_recorded"), &CHECKPOINT_UNALIGNED),
+    (checkpoint("barrier_timeout_not_propagated"), &OVERTAKING_UNDER_PRESSURE),
+    (checkpoint("barrier_waits_its_turn"), &OVERTAKING_UNDER_PRESSURE),
 ];
 
 const fn worker(name: &'static str) -> Mutant {

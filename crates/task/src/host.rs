@@ -5,9 +5,9 @@ use crate::failure::{TaskError, guard, guard_routing};
 use crate::slot::{Deployment, Slot, SlotMail};
 use crate::snapshots::Snapshots;
 use crate::storages::{Roots, StorageFactory, Storages};
-use crate::stream_task::{Chain, Head, Outputs, RestoredTask, StreamTask};
+use crate::stream_task::{Chain, Head, Outputs, RestoredInFlight, RestoredTask, StreamTask};
 use millstream_checkpoint::handle::TaskRestore;
-use millstream_checkpoint::state_file::open_tables;
+use millstream_checkpoint::state_file::{open_tables, read_in_flight};
 use millstream_checkpoint::storage::StorageError;
 use millstream_core::OperatorError;
 use millstream_core::ids::{AllocationId, ExecutionAttemptId, ResourceId};
@@ -23,7 +23,8 @@ use millstream_rpc::protocol::job_link::{FromJobProcess, ToJobProcess};
 use millstream_rpc::protocol::job_master::{
     TaskExecutionState, TaskFailure, TaskFailureKind, TaskMetrics,
 };
-use millstream_shuffle::gate::InputGate;
+use millstream_shuffle::gate::{Edge, InputGate};
+use millstream_shuffle::in_flight::OwnKeys;
 use millstream_shuffle::partition::{PartitionWriter, ResultPartition};
 use millstream_shuffle::registry::PartitionRegistry;
 use millstream_shuffle::subpartition::Subpartition;
@@ -285,7 +286,19 @@ impl Shared {
             operators.insert(*id, opened);
         }
         let (checkpoint, finished) = (restore.checkpoint, restore.finished);
-        Ok(RestoredTask { checkpoint, finished, operators })
+        let in_flight = restore.in_flight.iter().map(|share| {
+            let list = read_in_flight(&roots, share).map_err(|cause| {
+                unlabelled(OperatorError::new(format!(
+                    "cannot read the records that were under way at checkpoint {checkpoint}: {cause}"
+                )))
+            })?;
+            let max_parallelism = descriptor.max_parallelism;
+            let own = || OwnKeys { max_parallelism, groups: groups.clone() };
+            let (gate, own) = (share.gate as usize, share.filter.then(own));
+            Ok(RestoredInFlight { gate, own, schema: list.schema, items: list.items })
+        });
+        let in_flight = in_flight.collect::<Result<_, TaskError>>()?;
+        Ok(RestoredTask { checkpoint, finished, operators, in_flight })
     }
 
     fn context(&self, descriptor: &TaskDeploymentDescriptor, wake: &Wake) -> TaskContext {
@@ -330,7 +343,7 @@ impl Shared {
             let edge = RouterContext { task: context.clone(), consumer_max_parallelism };
             let label = planned.label.clone();
             let router = guard_routing(label.as_ref(), || planned.router.make(&edge))?;
-            let writer = PartitionWriter::new(Arc::new(shared), router);
+            let writer = PartitionWriter::new(Arc::new(shared), router).shipping(partition.ship);
             match planned.of {
                 OutputOf::Chain => outputs.push((label, writer)),
                 OutputOf::Side(operator, side) => sides.push(((operator, side), label, writer)),
@@ -355,7 +368,8 @@ impl Shared {
                 self.network.clone(),
                 self.here.clone(),
                 context.wake.clone(),
-            );
+            )
+            .of_edge(Edge { data_set: gate.data_set, ship: gate.ship });
             gate.request_partitions(now);
             gate
         });

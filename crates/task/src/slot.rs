@@ -226,6 +226,7 @@ impl SlotThread {
                 TaskReport::Declined { checkpoint, cause } => {
                     (self.events)(FromJobProcess::DeclineCheckpoint { attempt, checkpoint, cause });
                 }
+                TaskReport::Withdrawn => self.snapshots.withdrawn(attempt),
                 TaskReport::EndOfData => (self.events)(FromJobProcess::EndOfData { attempt }),
             }
         }
@@ -267,10 +268,13 @@ impl SlotThread {
             let (attempt, reports) = (running.deployment.attempt, running.task.take_reports());
             self.pass_on(attempt, reports);
             let running = &mut self.tasks[at];
+            let alarm = running.task.alarm();
             match step {
                 Ok(Step::Progress) => moved = true,
-                Ok(Step::NeedInput(until)) => running.wake_at = until,
-                Ok(Step::NeedOutput | Step::NeedMail) => running.wake_at = None,
+                Ok(Step::NeedInput(until)) => {
+                    running.wake_at = until.into_iter().chain(alarm).min();
+                }
+                Ok(Step::NeedOutput | Step::NeedMail) => running.wake_at = alarm,
                 Ok(Step::NeedSplit) => self.ask_for_split(at),
                 Ok(Step::Finished) => {
                     let running = self.tasks.remove(at);
@@ -291,7 +295,7 @@ impl SlotThread {
 
     fn ask_for_split(&mut self, at: usize) {
         let running = &mut self.tasks[at];
-        running.wake_at = None;
+        running.wake_at = running.task.alarm();
         if running.task.take_split_request() {
             let attempt = running.deployment.attempt;
             let vertex: JobVertexId = attempt.vertex;

@@ -164,6 +164,14 @@ impl Snapshots {
         }
     }
 
+    /// A snapshot that the attempt has taken will not be handed over. It is one that nothing can build on
+    /// all the same: what tables had changed before it they cannot say any more.
+    pub(crate) fn withdrawn(&self, attempt: ExecutionAttemptId) {
+        if let Some(task) = lock(&self.shared.state).tasks.get_mut(&attempt) {
+            task.handed_over += 1;
+        }
+    }
+
     /// Has the snapshot written. Never waits.
     pub(crate) fn write(&self, attempt: ExecutionAttemptId, snapshot: Box<TaskSnapshot>) {
         let checkpoint = snapshot.barrier.checkpoint;
@@ -267,8 +275,8 @@ impl Shared {
 
     fn write(&self, work: Work) -> Result<(), Unwritten> {
         let Work { attempt, setup, groups, base, number, snapshot } = work;
-        let TaskSnapshot { barrier, operators, splits, finished, mut metrics, taken_at } =
-            *snapshot;
+        let TaskSnapshot { barrier, operators, splits, finished, .. } = *snapshot;
+        let TaskSnapshot { in_flight, mut metrics, taken_at, .. } = *snapshot;
         let checkpoint = barrier.checkpoint;
         let storage = self.storages.at(&setup.directory).map_err(SnapshotError::from)?;
         let mut writer = TaskStateWriter::new(
@@ -279,12 +287,15 @@ impl Shared {
             setup.inline_bytes_max as usize,
         );
         let kind = barrier.kind;
-        let mut state = TaskState { operators: BTreeMap::new(), splits, finished };
+        let mut state = TaskState { splits, finished, ..TaskState::default() };
         for (id, operator) in operators {
             let before = base.as_ref().and_then(|base| base.operators.get(&id));
             let is_wanted = || self.is_wanted(attempt, checkpoint);
             let written = write_operator(&mut writer, operator, before, kind, is_wanted)?;
             state.operators.insert(id, written);
+        }
+        for rows in in_flight {
+            state.in_flight.push(writer.in_flight(rows)?);
         }
         metrics.written_bytes = writer.finish()?;
         metrics.state_bytes = state.bytes();

@@ -21,6 +21,12 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 use support::{Job, Plan, State, TaskId, Vertex, barrier, label};
 
+/// What a task goes on from, without records in flight.
+fn restored(checkpoint: u64, operators: BTreeMap<OperatorId, RestoredOperator>) -> RestoredTask {
+    let (checkpoint, in_flight) = (CheckpointId(checkpoint), Vec::new());
+    RestoredTask { checkpoint, finished: false, operators, in_flight }
+}
+
 /// Steps until the task stands still; what it stopped for.
 fn settle(task: &mut StreamTask) -> Step {
     let now = Instant::now();
@@ -37,7 +43,7 @@ fn snapshots(task: &mut StreamTask) -> Vec<TaskSnapshot> {
     let reports = task.take_reports().into_iter().map(|report| match report {
         TaskReport::Snapshot(snapshot) => *snapshot,
         TaskReport::Declined { checkpoint, cause } => panic!("{checkpoint}: {cause}"),
-        TaskReport::EndOfData => panic!("it has not ended"),
+        TaskReport::EndOfData | TaskReport::Withdrawn => panic!("it has not ended"),
     });
     reports.collect()
 }
@@ -193,7 +199,7 @@ fn a_task_is_restored_tail_to_head_and_hears_that_its_checkpoint_is_complete() {
     };
     let source = RestoredOperator { tables: Vec::new(), lists: vec![list] };
     let operators = BTreeMap::from([(OperatorId(1), source)]);
-    let from = RestoredTask { checkpoint: CheckpointId(9), finished: false, operators };
+    let from = restored(9, operators);
     task.restore(from).expect("nothing fails");
     let order = "restore second, restore first, restore source [[42]], completed second, \
                  completed first";
@@ -204,7 +210,7 @@ fn a_task_is_restored_tail_to_head_and_hears_that_its_checkpoint_is_complete() {
 fn a_source_that_the_checkpoint_did_not_know_begins_afresh() {
     let (mut task, log) = witnesses("");
     let operators = BTreeMap::new();
-    let from = RestoredTask { checkpoint: CheckpointId(9), finished: false, operators };
+    let from = restored(9, operators);
     task.restore(from).expect("nothing fails");
     assert!(!log.borrow().join(", ").contains("restore source"), "{:?}", log.borrow());
 }
@@ -213,7 +219,7 @@ fn a_source_that_the_checkpoint_did_not_know_begins_afresh() {
 fn state_that_nobody_takes_over_fails_the_task() {
     let (mut task, _) = witnesses("");
     let operators = BTreeMap::from([(OperatorId(77), RestoredOperator::default())]);
-    let from = RestoredTask { checkpoint: CheckpointId(9), finished: false, operators };
+    let from = restored(9, operators);
     let failure = task.restore(from).expect_err("it would be lost").into_failure("t (1/1)");
     assert!(failure.message.contains("checkpoint 9 has state of an operator"), "{failure:?}");
 }
@@ -238,7 +244,7 @@ fn a_failure_of_an_operator_in_a_checkpoint_carries_its_label() {
     assert_eq!(message(task.checkpoint_aborted(CheckpointId(1)).unwrap_err()), expected);
     let (mut task, _) = witnesses("restore");
     let operators = BTreeMap::new();
-    let from = RestoredTask { checkpoint: CheckpointId(1), finished: false, operators };
+    let from = restored(1, operators);
     assert_eq!(message(task.restore(from).unwrap_err()), expected);
 }
 

@@ -342,7 +342,8 @@ fn restore_of(checkpoint: CheckpointId, state: &TaskState) -> TaskRestore {
         let restore = OperatorRestore { tables: operator.tables.clone(), lists: lists.collect() };
         (*id, restore)
     });
-    TaskRestore { checkpoint, finished: state.finished, operators: operators.collect() }
+    let (finished, operators) = (state.finished, operators.collect());
+    TaskRestore { checkpoint, finished, operators, in_flight: Vec::new() }
 }
 
 /// The only item of the list of an operator, as it is in the storage or the handle.

@@ -92,6 +92,7 @@ impl World {
                     }
                 }
                 TaskReport::Declined { checkpoint, .. } => self.abort(checkpoint.0),
+                TaskReport::Withdrawn => (),
                 TaskReport::EndOfData => {
                     assert!(self.at_end.insert(id), "{id:?} ended twice");
                     self.trigger_orphans(id);

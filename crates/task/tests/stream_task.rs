@@ -175,6 +175,7 @@ fn reported(task: &mut StreamTask) -> Vec<&'static str> {
         TaskReport::Snapshot(_) => "running",
         TaskReport::Declined { .. } => "declined",
         TaskReport::EndOfData => "end of data",
+        TaskReport::Withdrawn => "withdrawn",
     });
     words.collect()
 }

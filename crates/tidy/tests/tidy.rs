@@ -20,7 +20,20 @@ const WALLS: &[(&str, &[&str])] = &[
     ("api", &["core", "operator", "shuffle"]),
     ("rest", &["checkpoint", "core", "rpc"]),
     ("connectors", &["core", "operator", "shuffle"]),
-    ("sim", &["checkpoint", "core", "host", "rpc", "jobmanager", "taskmanager"]),
+    (
+        "sim",
+        &[
+            "checkpoint",
+            "core",
+            "host",
+            "rpc",
+            "jobmanager",
+            "taskmanager",
+            "operator",
+            "shuffle",
+            "task",
+        ],
+    ),
     ("fuzz-targets", &["checkpoint", "core", "host", "jobmanager", "rpc", "shuffle"]),
     ("tidy", &[]),
 ];

@@ -151,7 +151,8 @@ impl Driver {
         let tables = files.split_whitespace().map(|file| table("t", 0..64, file)).collect();
         let lists = vec![list("l", ListMode::Split, 2)];
         let state = OperatorState { tables, lists };
-        Box::new(TaskState { operators: [(OperatorId(2), state)].into(), splits, finished })
+        let operators = [(OperatorId(2), state)].into();
+        Box::new(TaskState { operators, splits, finished, ..TaskState::default() })
     }
 
     fn acknowledge(&mut self, task: Subtask, checkpoint: u64, mut state: Box<TaskState>) {

@@ -145,6 +145,7 @@ fn files_mut(state: &mut TaskState) -> impl Iterator<Item = &mut FileName> {
         let tables = operator.tables.iter_mut().flat_map(|table| &mut table.chain);
         tables.chain(operator.lists.iter_mut().map(|list| &mut list.part))
     });
+    let parts = parts.chain(state.in_flight.iter_mut().map(|in_flight| &mut in_flight.list.part));
     parts.filter_map(|part| match &mut part.file {
         StateFile::Inline(_) => None,
         StateFile::File(name) => Some(name),
@@ -231,13 +232,17 @@ pub(crate) mod testing {
         let source = |subtask: u64| {
             let lists = vec![list("splits", ListMode::Split, subtask + 1)];
             let state = OperatorState { tables: Vec::new(), lists };
-            TaskState { operators: [(OperatorId(1), state)].into(), splits: 2, finished: false }
+            TaskState {
+                operators: [(OperatorId(1), state)].into(),
+                splits: 2,
+                ..TaskState::default()
+            }
         };
         let keyed = |groups: std::ops::Range<u32>| {
             let path = format!("shared/{}", groups.start);
             let tables = vec![table("sum", groups, &path)];
             let state = OperatorState { tables, lists: Vec::new() };
-            TaskState { operators: [(OperatorId(2), state)].into(), splits: 0, finished: false }
+            TaskState { operators: [(OperatorId(2), state)].into(), ..TaskState::default() }
         };
         let splits = (0..5_u8).map(|split| vec![split]).collect::<Vec<_>>();
         let splits: Vec<&[u8]> = splits.iter().map(Vec::as_slice).collect();

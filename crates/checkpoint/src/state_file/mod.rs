@@ -28,7 +28,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-pub use reader::{StorageRoots, open_tables};
+pub use reader::{StorageRoots, open_tables, read_in_flight};
 pub use writer::TaskStateWriter;
 
 use crate::storage::StorageError;

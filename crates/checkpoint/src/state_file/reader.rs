@@ -9,7 +9,7 @@ use super::{
     BLOCK_BYTES_MAX, BLOCK_HEADER_BYTES, Block, BlockKind, Corrupt, HEADER_BYTES, MAGIC, ReadError,
     VERSION,
 };
-use crate::handle::{FilePart, ListShare, OperatorRestore, StateFile, TableState};
+use crate::handle::{FilePart, InFlightShare, ListShare, OperatorRestore, StateFile, TableState};
 use crate::snapshot::{BlockSource, RestoredList, RestoredOperator, RestoredTable};
 use crate::storage::{Storage, StorageError};
 use millstream_core::key_group::KeyGroupRange;
@@ -54,6 +54,15 @@ pub fn open_tables(
         tables: tables.collect::<Result<_, _>>()?,
         lists: lists.collect::<Result<_, _>>()?,
     })
+}
+
+/// Reads all items of a list of rows that a barrier overtook.
+pub fn read_in_flight(
+    storage: &dyn StorageRoots,
+    share: &InFlightShare,
+) -> Result<RestoredList, ReadError> {
+    let (list, items) = (share.list.clone(), 0..share.list.items);
+    read_list(storage, &ListShare { list, items })
 }
 
 fn open_table(

@@ -1,8 +1,10 @@
 //! All state that one task writes for one checkpoint.
 
 use super::part::{PartWriter, WrittenPart};
-use crate::handle::{FilePart, ListState, StateFile, TableSchema, TableState};
-use crate::snapshot::{ListSnapshot, SnapshotError, TableSnapshot};
+use crate::handle::{
+    FilePart, InFlightState, ListMode, ListState, StateFile, TableSchema, TableState,
+};
+use crate::snapshot::{InFlightSnapshot, ListSnapshot, SnapshotError, TableSnapshot};
 use crate::storage::{StateOutput, Storage};
 use millstream_core::key_group::KeyGroupRange;
 use std::sync::Arc;
@@ -85,6 +87,17 @@ impl TaskStateWriter {
         }
         let part = part.finish()?;
         Ok(ListState { name, mode, schema, items: items.len() as u64, part: self.keep(part) })
+    }
+
+    /// Writes records that a barrier overtook.
+    pub fn in_flight(
+        &mut self,
+        snapshot: InFlightSnapshot,
+    ) -> Result<InFlightState, SnapshotError> {
+        let InFlightSnapshot { data_set, ship, place, schema, items } = snapshot;
+        let (name, mode, schema) = ("records in flight".to_owned(), ListMode::Split, Some(schema));
+        let list = self.list(ListSnapshot { name, mode, schema, items })?;
+        Ok(InFlightState { data_set, ship, place, list })
     }
 
     /// Makes all files durable. How many bytes were written, those inside handles included. After a

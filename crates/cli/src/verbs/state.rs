@@ -42,8 +42,18 @@ fn list(place: &SnapshotPlace) -> Result<ExitCode> {
         for (operator, name) in operators(vertex) {
             list_operator(vertex, operator, &name);
         }
+        list_in_flight(vertex);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What barriers overtook at the tasks of the vertex.
+fn list_in_flight(vertex: &VertexState) {
+    let all = || vertex.subtasks.iter().flat_map(|task| &task.in_flight);
+    let bytes: u64 = all().map(|state| state.list.part.bytes).sum();
+    if bytes > 0 {
+        println!("  {bytes} bytes of records in flight, in {} lists", all().count());
+    }
 }
 
 /// The operators of a chain with their names.

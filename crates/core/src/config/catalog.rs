@@ -100,7 +100,7 @@ options! {
     CHECKPOINT_TIMEOUT: u64 = "execution.checkpointing.timeout", "10 min", value::millis;
     /// How long tasks are left alone between the end of a checkpoint and the begin of the next.
     CHECKPOINT_MIN_PAUSE: u64 = "execution.checkpointing.min-pause", "0 ms", value::millis;
-    /// How many checkpoints may be taken at the same time.
+    /// How many checkpoints may be taken at the same time: at most 8, and 1 if they are unaligned.
     CHECKPOINTS_CONCURRENT: u32 = "execution.checkpointing.max-concurrent-checkpoints", "1", value::count;
     /// How many checkpoints in a row may fail before the job starts over from the last good one.
     CHECKPOINT_FAILURES: u32 = "execution.checkpointing.tolerable-failed-checkpoints", "0", value::number;
@@ -114,7 +114,7 @@ options! {
     SAVEPOINT_DIR: String = "execution.checkpointing.savepoint-dir" or "state.savepoints.dir", "", value::text;
     /// What a restored job guarantees: `EXACTLY_ONCE`, or `AT_LEAST_ONCE`, where no channel ever waits for another.
     CHECKPOINT_MODE: String = "execution.checkpointing.mode", "EXACTLY_ONCE", value::text;
-    /// Whether barriers overtake data.
+    /// Whether barriers overtake data, which becomes part of the checkpoint; never over broadcast, forward, rescale and custom exchanges, and never those of savepoints.
     UNALIGNED: bool = "execution.checkpointing.unaligned.enabled" or "execution.checkpointing.unaligned", "false", value::boolean;
     /// How long an unaligned checkpoint tries to be an aligned one first.
     ALIGNED_TIMEOUT: u64 = "execution.checkpointing.aligned-checkpoint-timeout", "0 ms", value::millis;

@@ -14,12 +14,14 @@
 use super::Subpartition;
 use crate::batch::{AnyBatch, Columns};
 use crate::element::{Control, Element};
+use crate::in_flight::InFlightRows;
 use crate::sync::{Arc, lock};
 use crate::wire::buffer::{Buffer, BufferPool};
 use crate::wire::frame::{ROW_BYTES_MAX, ROWS_BYTES_MAX};
 use crate::wire::outbox::Outbox;
 use crate::wire::outlet::{Closing, Outlet};
 use crate::wire::sender::Gather;
+use millstream_core::checkpoint::CheckpointId;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// A row that is too long to be sent: the job cannot go on.
@@ -51,8 +53,17 @@ impl Remote {
         Self { outbox, outlet: None, pool, moving: false, failure: None, bytes: 0 }
     }
 
-    pub(super) fn has_room(&self) -> bool {
-        self.outbox.has_room()
+    pub(super) fn has_room(&self, overdraft: usize) -> bool {
+        self.outbox.has_room(overdraft)
+    }
+
+    pub(super) fn settle(
+        &mut self,
+        checkpoint: CheckpointId,
+        overtake: bool,
+        rows: &mut Vec<InFlightRows>,
+    ) -> bool {
+        self.outbox.settle(checkpoint, overtake, rows)
     }
 
     pub(super) fn clear(&mut self) {
@@ -73,7 +84,7 @@ impl Remote {
     }
 
     /// The subscription that has something to send.
-    fn sendable(&self) -> Option<Arc<Outlet>> {
+    pub(super) fn sendable(&self) -> Option<Arc<Outlet>> {
         self.outlet.clone().filter(|_| self.outbox.is_sendable())
     }
 }
@@ -189,7 +200,13 @@ impl Subpartition {
         while let Some(element) = self.next_to_move(&mut mine) {
             match element {
                 Element::Batch(batch) => self.encode(batch.as_ref()),
-                Element::Control(control) => self.send_control(control),
+                Element::Control(control) => {
+                    self.send_control(control);
+                    if control.is_urgent() {
+                        // Where another thread moves, the producer may wait for its barrier.
+                        self.producer.wake();
+                    }
+                }
             }
         }
     }
@@ -292,7 +309,9 @@ impl Subpartition {
                 return Filled::default();
             };
             let filled = remote.fill(channel, gather);
-            (filled, remote.outbox.is_low() && std::mem::take(&mut state.producer_waits))
+            let passed = remote.outbox.take_passed();
+            let low = remote.outbox.is_low() && std::mem::take(&mut state.producer_waits);
+            (filled, passed || low)
         };
         if filled.done {
             self.release();
@@ -303,7 +322,7 @@ impl Subpartition {
     }
 }
 
-fn schedule(outlet: Option<Arc<Outlet>>) {
+pub(super) fn schedule(outlet: Option<Arc<Outlet>>) {
     if let Some(outlet) = outlet {
         outlet.schedule();
     }

@@ -9,9 +9,11 @@ use super::inbox::Taken;
 use super::inlet::Inlet;
 use super::link::Link;
 use crate::batch::{BoxBatch, Columns};
-use crate::element::{Control, Found};
+use crate::element::{Ahead, Control, Found};
 use crate::gate::PartitionUnavailable;
+use crate::in_flight::InFlightRows;
 use crate::sync::Arc;
+use millstream_core::checkpoint::CheckpointId;
 use millstream_core::ids::PartitionId;
 use std::time::{Duration, Instant};
 
@@ -117,6 +119,23 @@ impl RemoteChannel {
                     return Err(self.give_up(format!("{reason} (at {address})")));
                 }
             }
+        }
+    }
+
+    /// What waits behind the rows.
+    pub fn look_ahead(&self) -> Ahead {
+        match &self.link {
+            Source::Link(_, inlet) => inlet.look_ahead(),
+            Source::Broken(_) => Ahead::default(),
+        }
+    }
+
+    /// Takes the checkpoint's barrier out and adds copies of all rows before it, or before the end if
+    /// that is there; whether there was either.
+    pub fn overtake(&self, checkpoint: CheckpointId, rows: &mut Vec<InFlightRows>) -> bool {
+        match &self.link {
+            Source::Link(_, inlet) => inlet.overtake(checkpoint, &self.assembly, rows),
+            Source::Broken(_) => false,
         }
     }
 

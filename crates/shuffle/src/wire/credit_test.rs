@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 
 /// What happens next.
 #[derive(Clone, Debug)]
-enum Step {
+pub(super) enum Step {
     /// The producer pushes so many short rows, if there is room.
     Push(u16),
     /// The producer pushes one row of so many frames, if there is room.
@@ -44,28 +44,30 @@ fn any_step() -> impl Strategy<Value = Step> {
 }
 
 /// A channel, and all that is under way.
-struct Channel {
+pub(super) struct Channel {
     window: u32,
-    outbox: Outbox,
-    inbox: Inbox,
+    pub(super) outbox: Outbox,
+    pub(super) inbox: Inbox,
     encode: BufferPool,
     read: BufferPool,
     frames: VecDeque<Frame>,
     credits: VecDeque<u32>,
     /// Rows are numbers of 8 bytes; a long row repeats its own.
-    pushed: u64,
-    arrived: u64,
+    pub(super) pushed: u64,
+    pub(super) arrived: u64,
+    /// The last barrier that was read in its turn.
+    pub(super) given: CheckpointId,
     /// How many rows were pushed before each barrier.
     barriers: Vec<u64>,
     /// Barriers that arrived, by their place in `barriers`.
     passed: Vec<u64>,
-    assembly: Vec<u8>,
+    pub(super) assembly: Vec<u8>,
     waiting_max: usize,
-    ended: bool,
+    pub(super) ended: bool,
 }
 
 impl Channel {
-    fn new(window: u32) -> Self {
+    pub(super) fn new(window: u32) -> Self {
         let mut channel = Self {
             window,
             outbox: Outbox::new(),
@@ -76,6 +78,7 @@ impl Channel {
             credits: VecDeque::new(),
             pushed: 0,
             arrived: 0,
+            given: CheckpointId::default(),
             barriers: Vec::new(),
             passed: Vec::new(),
             assembly: Vec::new(),
@@ -89,10 +92,10 @@ impl Channel {
         channel
     }
 
-    fn step(&mut self, step: &Step) {
+    pub(super) fn step(&mut self, step: &Step) {
         match step {
-            Step::Push(rows) if self.outbox.has_room() => self.push(u64::from(*rows)),
-            Step::PushLong(frames) if self.outbox.has_room() => self.push_long(*frames),
+            Step::Push(rows) if self.outbox.has_room(0) => self.push(u64::from(*rows)),
+            Step::PushLong(frames) if self.outbox.has_room(0) => self.push_long(*frames),
             Step::Push(_) | Step::PushLong(_) => (),
             Step::PushBarrier => {
                 let checkpoint = CheckpointId(self.barriers.len() as u64);
@@ -163,6 +166,10 @@ impl Channel {
                 assert!(self.assembly.is_empty(), "it is in the middle of a row");
                 assert!(self.passed.last().is_none_or(|last| *last < number));
                 self.passed.push(number);
+            }
+            Taken::Control(Control::Barrier(barrier)) => {
+                assert!(self.assembly.is_empty(), "it is in the middle of a row");
+                self.given = barrier.checkpoint;
             }
             Taken::End => self.ended = true,
             Taken::Empty => (),

@@ -14,9 +14,11 @@
 //! the subscription to the end of the connection.
 
 use super::barrier;
-use super::frame::{Frame, GOES_ON, Kind};
+use super::frame::{Frame, GOES_ON, Kind, columns_of};
 use super::watermark;
-use crate::element::{Control, make_room, replaces};
+use crate::element::{Ahead, Control, make_room, replaces};
+use crate::in_flight::InFlightRows;
+use millstream_core::checkpoint::CheckpointId;
 use std::collections::VecDeque;
 
 /// How far the subscription has come on the present connection.
@@ -187,6 +189,49 @@ impl Inbox {
             Phase::Failed => Taken::Failed(self.failure.clone()),
         };
         (taken, false)
+    }
+
+    /// What waits behind the rows.
+    pub(crate) fn look_ahead(&self) -> Ahead {
+        let mut ahead = Ahead { barrier: None, end: self.phase == Phase::Ended };
+        for item in &self.items {
+            if let Item::Control(control) = item {
+                ahead.note(*control);
+            }
+        }
+        ahead
+    }
+
+    /// Takes the checkpoint's barrier out and copies all rows before it, or before the end if that is
+    /// there; whether there was either. `begun` holds the pieces of a row of which the task has taken
+    /// some.
+    pub(crate) fn overtake(
+        &mut self,
+        checkpoint: CheckpointId,
+        begun: &[u8],
+        rows: &mut Vec<InFlightRows>,
+    ) -> bool {
+        let is_it = |item: &Item| match item {
+            Item::Control(control) => control.is_barrier_of(checkpoint),
+            Item::Rows(_) => false,
+        };
+        let barrier = self.items.iter().position(is_it);
+        let end = (self.phase == Phase::Ended).then_some(self.items.len());
+        let Some(at) = barrier.or(end) else { return false };
+        let mut row = begun.to_vec();
+        for item in self.items.range(..at) {
+            let Item::Rows(frame) = item else { continue };
+            row.extend_from_slice(frame.payload());
+            if frame.header.flags & GOES_ON == 0 {
+                let columns = columns_of(frame.header.flags);
+                let (count, rows_of_frame) = (frame.header.count, std::mem::take(&mut row));
+                rows.push(InFlightRows { columns, count, rows: rows_of_frame });
+            }
+        }
+        if barrier.is_some() {
+            self.items.remove(at);
+        }
+        true
     }
 
     fn is_announcement_due(&self) -> bool {

@@ -7,13 +7,17 @@
 //! Lock order: link, then inlet. The inlet's lock is not held while a sender is called or a thread
 //! is woken.
 
+use super::barrier;
 use super::budget::Grant;
 use super::frame::{Frame, Header, Kind, Subscription};
 use super::inbox::{Inbox, Taken};
 use super::sender::{Gather, Payload, Sender, Source};
+use crate::element::{Ahead, Control};
+use crate::in_flight::InFlightRows;
 use crate::sync::atomic::AtomicBool;
 use crate::sync::{Arc, Mutex, Weak, lock};
 use crate::wake::Wake;
+use millstream_core::checkpoint::CheckpointId;
 
 /// One channel.
 pub(crate) struct Inlet {
@@ -65,9 +69,33 @@ impl Inlet {
 
     /// A frame has come.
     pub(crate) fn receive(&self, frame: Frame) -> Result<(), String> {
+        let urgent = match frame.header.kind {
+            Kind::EndOfPartition => true,
+            Kind::Barrier => barrier::decode(&frame).is_ok_and(Control::is_urgent),
+            _ => false,
+        };
         lock(&self.state).inbox.receive(frame)?;
-        self.wake.wake();
+        if urgent {
+            self.wake.urge();
+        } else {
+            self.wake.wake();
+        }
         Ok(())
+    }
+
+    /// What waits behind the rows.
+    pub(crate) fn look_ahead(&self) -> Ahead {
+        lock(&self.state).inbox.look_ahead()
+    }
+
+    /// See [`Inbox::overtake`].
+    pub(crate) fn overtake(
+        &self,
+        checkpoint: CheckpointId,
+        begun: &[u8],
+        rows: &mut Vec<InFlightRows>,
+    ) -> bool {
+        lock(&self.state).inbox.overtake(checkpoint, begun, rows)
     }
 
     /// What there is for the task.

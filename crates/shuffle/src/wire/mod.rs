@@ -70,6 +70,8 @@ mod conc_test;
 mod credit_test;
 #[cfg(all(test, not(shuttle)))]
 mod frame_test;
+#[cfg(all(test, not(shuttle)))]
+mod overtake_test;
 
 pub use buffer::PoolCounters;
 pub use channel::RemoteChannel;

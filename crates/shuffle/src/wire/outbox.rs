@@ -11,12 +11,14 @@
 
 use super::barrier::{encode_barrier, encode_cancel};
 use super::buffer::Buffer;
-use super::frame::{GOES_ON, Header, Kind, ROWS_BYTES_MAX, TEXT_BYTES_MAX, flags_of};
+use super::frame::{GOES_ON, Header, Kind, ROWS_BYTES_MAX, TEXT_BYTES_MAX, columns_of, flags_of};
 use super::sender::{Gather, Payload, TURN_FRAMES};
 use super::watermark::encode_watermark;
 use crate::batch::{BATCH_RECORDS_MAX, Columns};
 use crate::element::{Control, make_room, replaces};
+use crate::in_flight::InFlightRows;
 use crate::sync::Arc;
+use millstream_core::checkpoint::{Alignment, CheckpointId};
 use std::collections::VecDeque;
 
 /// Frames with rows that may wait before the producer has to: 256 KiB. One batch of long rows may
@@ -42,6 +44,8 @@ pub(crate) struct Outbox {
     sent: bool,
     /// The last item has been taken.
     done: bool,
+    /// A barrier that may overtake has been taken, and nobody has asked since.
+    passed: bool,
 }
 
 enum Item {
@@ -52,12 +56,25 @@ enum Item {
 
 impl Outbox {
     pub(crate) fn new() -> Self {
-        Self { items: VecDeque::new(), frames: 0, credit: 0, sequence: 0, sent: false, done: false }
+        Self {
+            items: VecDeque::new(),
+            frames: 0,
+            credit: 0,
+            sequence: 0,
+            sent: false,
+            done: false,
+            passed: false,
+        }
     }
 
-    /// Whether the producer may encode one more batch.
-    pub(crate) fn has_room(&self) -> bool {
-        self.frames < FRAMES_WAITING_MAX
+    /// Whether the producer may encode one more batch, if so many frames may wait besides.
+    pub(crate) fn has_room(&self, overdraft: usize) -> bool {
+        self.frames < FRAMES_WAITING_MAX + overdraft
+    }
+
+    /// Whether a barrier that may overtake has been taken since the last time.
+    pub(crate) fn take_passed(&mut self) -> bool {
+        std::mem::take(&mut self.passed)
     }
 
     /// Whether a producer that waits for room is to be woken.
@@ -148,6 +165,46 @@ impl Outbox {
         self.items.push_back(Item::Control(control));
     }
 
+    /// Whether the checkpoint's barrier waits no more, or is where it need not wait: with `overtake` it
+    /// goes before all rows, of which copies are given, but behind the rest of a row that has begun to
+    /// leave.
+    pub(crate) fn settle(
+        &mut self,
+        checkpoint: CheckpointId,
+        overtake: bool,
+        rows: &mut Vec<InFlightRows>,
+    ) -> bool {
+        let is_it = |item: &Item| match item {
+            Item::Control(control) => control.is_barrier_of(checkpoint),
+            Item::Rows { .. } | Item::Failed(_) => false,
+        };
+        let Some(at) = self.items.iter().position(is_it) else { return true };
+        if !overtake {
+            return false;
+        }
+        let to = self.begun_row().min(at);
+        self.items.range(to..at).for_each(|item| item.copy_rows(rows));
+        if let Some(Item::Control(Control::Barrier(mut barrier))) = self.items.remove(at) {
+            barrier.alignment = Alignment::Unaligned;
+            self.items.insert(to, Item::Control(Control::Barrier(barrier)));
+        }
+        true
+    }
+
+    /// Items with the rest of a row of which some has been taken.
+    fn begun_row(&self) -> usize {
+        let goes_on = |item: &Item| match item {
+            Item::Rows { flags, .. } => flags & GOES_ON != 0,
+            Item::Control(_) | Item::Failed(_) => false,
+        };
+        match self.items.front() {
+            Some(Item::Rows { payload: Payload::Piece(_, range), .. }) if range.start > 0 => {
+                self.items.iter().take_while(|item| goes_on(item)).count() + 1
+            }
+            _ => 0,
+        }
+    }
+
     /// Drops what waits and tells the consumer why there will be no more.
     pub(crate) fn fail(&mut self, reason: &str) {
         self.clear();
@@ -197,10 +254,24 @@ impl Outbox {
             Item::Failed(reason) => (Kind::Failed, Payload::text(&reason), 0, 0),
         };
         self.sent = true;
+        self.passed |= kind == Kind::Barrier;
         self.done |= matches!(kind, Kind::EndOfPartition | Kind::Failed);
         let header = Header { length: 0, kind, flags, channel, sequence: self.sequence, count };
         self.sequence = self.sequence.wrapping_add(1);
         gather.push(header, payload);
+    }
+}
+
+impl Item {
+    /// A row in pieces is copied with its first one.
+    fn copy_rows(&self, to: &mut Vec<InFlightRows>) {
+        let Item::Rows { payload, count, flags } = self else { return };
+        let (rows, count) = match payload {
+            Payload::Piece(row, range) if range.start == 0 => (row.to_vec(), 1),
+            Payload::Rows(rows) => (rows.to_vec(), *count),
+            Payload::Piece(..) | Payload::None | Payload::Small(_) => return,
+        };
+        to.push(InFlightRows { columns: columns_of(*flags), count, rows });
     }
 }
 

@@ -6,6 +6,7 @@ pub mod crash_io;
 pub mod every_event;
 pub mod ha;
 pub mod heartbeat;
+pub mod in_flight;
 pub mod jobs;
 pub mod region_failover;
 pub mod registration;
@@ -25,6 +26,7 @@ pub use ha::{
     AMBIGUOUS_PUT, COMPLETION_AFTER_REVOKE, LEADER_CHANGE, SUSPEND_ANYWHERE, TWO_LEADERS,
 };
 pub use heartbeat::HEARTBEAT;
+pub use in_flight::{CHECKPOINT_UNALIGNED, OVERTAKING_UNDER_PRESSURE};
 pub use region_failover::REGION_FAILOVER;
 pub use registration::REGISTRATION;
 pub use slots_conserved::SLOTS_CONSERVED;
@@ -32,7 +34,7 @@ pub use stale_messages::STALE_MESSAGES;
 pub use submission::SUBMISSION;
 
 /// All of them.
-pub const ALL: [&Family; 19] = [
+pub const ALL: [&Family; 21] = [
     &AMBIGUOUS_PUT,
     &COMPLETION_AFTER_REVOKE,
     &LEADER_CHANGE,
@@ -43,9 +45,11 @@ pub const ALL: [&Family; 19] = [
     &CANCELLATION,
     &CHECKPOINT_ALIGNED,
     &CRASH_AT_EVERY_IO,
+    &CHECKPOINT_UNALIGNED,
     &EVERY_EVENT,
     &HEARTBEAT,
     &NO_DANGLING_REFERENCE,
+    &OVERTAKING_UNDER_PRESSURE,
     &RECOVERY,
     &REGION_FAILOVER,
     &REGISTRATION,

@@ -51,6 +51,7 @@ fn snapshot(id: u64, kind: SnapshotKind, panics: bool) -> Box<TaskSnapshot> {
     let list = ListSnapshot { name, mode, schema, items: vec![vec![1, 2, 3]] };
     let operator = OperatorSnapshot { tables: vec![table], lists: vec![list] };
     Box::new(TaskSnapshot {
+        in_flight: Vec::new(),
         barrier: Barrier { checkpoint, timestamp: 0, kind, alignment },
         operators: vec![(OPERATOR, operator)],
         splits: 5,

@@ -6,16 +6,20 @@
 //! and the source says where it is. What they handed over is reported; writing it is the work of
 //! others (`snapshots`).
 //!
+//! Where barriers may overtake data, see `in_flight`.
+//!
 //! A task that takes no part in a checkpoint, for whatever reason, tells its consumers, who would
 //! wait for its barrier, and its master, who would wait for its state.
 
 use super::clock::{mono, wall_clock};
+use super::in_flight::Taken;
 use super::{Phase, Step, StreamTask};
 use crate::failure::TaskError;
 use millstream_checkpoint::alignment::{Aligned, Alignment, Outcome};
-use millstream_checkpoint::snapshot::OperatorSnapshot;
+use millstream_checkpoint::snapshot::{InFlightSnapshot, OperatorSnapshot};
 use millstream_core::checkpoint::{Barrier, CheckpointId, SnapshotKind};
 use millstream_core::ids::OperatorId;
+use millstream_core::time::Mono;
 use millstream_rpc::protocol::job_master::SnapshotMetrics;
 use millstream_shuffle::element::Control;
 use std::collections::VecDeque;
@@ -35,6 +39,8 @@ pub enum TaskReport {
         /// Why.
         cause: String,
     },
+    /// A snapshot that was taken will not be reported: what it froze is lost to increments.
+    Withdrawn,
     /// All its records are processed; it waits for a checkpoint that says so.
     EndOfData,
 }
@@ -49,6 +55,8 @@ pub struct TaskSnapshot {
     pub splits: u32,
     /// The task has done all its work.
     pub finished: bool,
+    /// Records that the barrier overtook.
+    pub in_flight: Vec<InFlightSnapshot>,
     /// How it went so far.
     pub metrics: SnapshotMetrics,
     /// When all had been handed over.
@@ -57,9 +65,11 @@ pub struct TaskSnapshot {
 
 /// Where a task stands with its checkpoints.
 pub(super) struct Checkpoints {
-    alignment: Alignment,
-    /// Barriers that have come on all channels and wait for their turn.
-    due: VecDeque<Aligned>,
+    pub(super) alignment: Alignment,
+    /// Barriers whose time has come and that wait for their turn.
+    pub(super) due: VecDeque<Aligned>,
+    /// The snapshot that is not complete.
+    pub(super) taken: Option<Taken>,
     reports: Vec<TaskReport>,
     /// After its work the task waits for a checkpoint that says so.
     pub(super) wait_at_end: bool,
@@ -70,10 +80,13 @@ pub(super) struct Checkpoints {
 }
 
 impl Checkpoints {
-    pub(super) fn new(channels: usize) -> Self {
+    /// For so many channels; it is known of each whether barriers do not overtake its data.
+    pub(super) fn new(strict: &[bool]) -> Self {
+        let alignment = Alignment::new(strict.len()).with_strict(strict.iter().copied());
         Self {
-            alignment: Alignment::new(channels),
+            alignment: alignment.with_wall_origin(wall_clock(Mono::default())),
             due: VecDeque::new(),
+            taken: None,
             reports: Vec::new(),
             wait_at_end: false,
             last: None,
@@ -97,7 +110,13 @@ impl Checkpoints {
         self.reports.push(report);
     }
 
-    fn decline(&mut self, checkpoint: CheckpointId, cause: &str) {
+    /// Some checkpoint is under way here.
+    #[inline]
+    pub(super) fn is_waiting(&self) -> bool {
+        self.alignment.pending().is_some() || !self.due.is_empty() || self.taken.is_some()
+    }
+
+    pub(super) fn decline(&mut self, checkpoint: CheckpointId, cause: &str) {
         self.report(TaskReport::Declined { checkpoint, cause: cause.to_owned() });
     }
 
@@ -105,6 +124,9 @@ impl Checkpoints {
     pub(super) fn decline_all(&mut self, cause: &str) {
         while let Some(aligned) = self.due.pop_front() {
             self.decline(aligned.barrier.checkpoint, cause);
+        }
+        if let Some(taken) = self.taken.take() {
+            self.decline(taken.checkpoint(), cause);
         }
     }
 }
@@ -135,6 +157,7 @@ impl StreamTask {
     pub fn checkpoint_aborted(&mut self, checkpoint: CheckpointId) -> Result<(), TaskError> {
         let outcome = self.checkpoints.alignment.on_aborted(checkpoint);
         self.settle(outcome, None);
+        self.let_go(checkpoint);
         if self.withdraw(checkpoint) {
             self.outputs.push_barrier(Control::CancelBarrier(checkpoint));
         }
@@ -168,6 +191,7 @@ impl StreamTask {
             Control::Barrier(barrier) => {
                 let outcome = alignment.on_barrier(channel, barrier, now);
                 self.head.set_blocked(channel, alignment.is_blocked(channel));
+                self.head.set_recorded(channel, alignment.is_recorded(channel));
                 (outcome, "the barrier of a later checkpoint came first")
             }
             Control::CancelBarrier(checkpoint) => {
@@ -184,26 +208,45 @@ impl StreamTask {
 
     /// Does what has to be done after a word about a checkpoint; without a cause the master knows of
     /// what is abandoned.
-    fn settle(&mut self, outcome: Outcome, cause: Option<&str>) {
-        let Outcome { abandoned, aligned } = outcome;
-        if abandoned.is_none() && aligned.is_none() {
+    pub(super) fn settle(&mut self, outcome: Outcome, cause: Option<&str>) {
+        if outcome.is_empty() {
             return;
         }
-        for channel in 0..self.head.channels() {
-            self.head.set_blocked(channel, self.checkpoints.alignment.is_blocked(channel));
-        }
-        if let Some(checkpoint) = abandoned {
+        let Outcome { abandoned, aligned, recorded } = outcome;
+        self.update_channels();
+        for checkpoint in abandoned {
+            self.let_go(checkpoint);
+            self.withdraw(checkpoint);
             self.outputs.push_barrier(Control::CancelBarrier(checkpoint));
             if let Some(cause) = cause {
                 self.checkpoints.decline(checkpoint, cause);
             }
         }
-        let Some(aligned) = aligned else { return };
+        if let Some(checkpoint) = recorded {
+            self.end_recording(checkpoint);
+        }
+        for aligned in aligned {
+            self.enqueue(aligned);
+        }
+    }
+
+    /// Reads, and records, what is to be read and recorded.
+    pub(super) fn update_channels(&mut self) {
+        let alignment = &self.checkpoints.alignment;
+        for channel in 0..self.head.channels() {
+            self.head.set_blocked(channel, alignment.is_blocked(channel));
+            self.head.set_recorded(channel, alignment.is_recorded(channel));
+        }
+    }
+
+    fn enqueue(&mut self, aligned: Aligned) {
         self.checkpoints.due.push_back(aligned);
         if self.checkpoints.due.len() > DUE_MAX
             && let Some(oldest) = self.checkpoints.next_due()
         {
             let oldest = oldest.barrier.checkpoint;
+            // Told below.
+            let _ = self.checkpoints.alignment.on_aborted(oldest);
             self.outputs.push_barrier(Control::CancelBarrier(oldest));
             self.checkpoints.decline(oldest, "too many checkpoints wait for the task");
         }
@@ -242,7 +285,7 @@ impl StreamTask {
     }
 
     fn take_snapshot(&mut self, aligned: Aligned, finished: bool) -> Result<(), TaskError> {
-        let Aligned { barrier, began, completed } = aligned;
+        let Aligned { barrier, began, completed, .. } = aligned;
         let stood_still = Instant::now();
         let mut operators = self.chain.snapshot(&barrier)?;
         if finished {
@@ -262,8 +305,20 @@ impl StreamTask {
             ..SnapshotMetrics::default()
         };
         let splits = self.checkpoints.splits;
-        let snapshot = TaskSnapshot { barrier, operators, splits, finished, metrics, taken_at };
-        self.checkpoints.report(TaskReport::Snapshot(Box::new(snapshot)));
+        let in_flight = Vec::new();
+        let snapshot = Box::new(TaskSnapshot {
+            barrier,
+            operators,
+            splits,
+            finished,
+            in_flight,
+            metrics,
+            taken_at,
+        });
+        if !finished && barrier.alignment.may_overtake() {
+            return self.hold(aligned, snapshot);
+        }
+        self.checkpoints.report(TaskReport::Snapshot(snapshot));
         Ok(())
     }
 }

@@ -26,6 +26,16 @@ pub(super) fn instant_of(source_us: u64) -> Instant {
     ORIGIN.0 + Duration::from_micros(source_us)
 }
 
+/// The instant of a point of monotonic time.
+pub fn instant_at(at: Mono) -> Instant {
+    ORIGIN.0 + Duration::from_millis(at.0)
+}
+
+/// What the wall clock shows at an instant, unless somebody has set it since.
+pub fn wall_clock_at(now: Instant) -> Timestamp {
+    wall_clock(mono(now))
+}
+
 /// Milliseconds since the origin.
 pub(super) fn mono(now: Instant) -> Mono {
     Mono(since_origin(now).as_millis() as u64)

@@ -1,17 +1,22 @@
 //! Where a task's records come from: a source, or the gates of its inputs.
 
 use super::clock::{instant_of, source_clock};
+use super::in_flight::{GateRecords, Replay, RestoredInFlight};
 use crate::failure::{TaskError, guard};
 use millstream_checkpoint::handle::ListMode;
-use millstream_checkpoint::snapshot::{ListSnapshot, OperatorSnapshot, RestoredOperator};
+use millstream_checkpoint::mutant;
+use millstream_checkpoint::snapshot::{
+    InFlightSnapshot, ListSnapshot, OperatorSnapshot, RestoredOperator,
+};
 use millstream_core::OperatorError;
+use millstream_core::checkpoint::CheckpointId;
 use millstream_core::ids::OperatorId;
 use millstream_core::job_graph::SourceSplit;
 use millstream_operator::context::OperatorLabel;
 use millstream_operator::source::{AnySource, Poll};
 use millstream_rpc::protocol::deployment::InputChannelDescriptor;
 use millstream_shuffle::batch::BoxBatch;
-use millstream_shuffle::element::Control;
+use millstream_shuffle::element::{Ahead, Control};
 use millstream_shuffle::gate::{self, InputGate, PartitionUnavailable};
 use std::time::Instant;
 
@@ -54,6 +59,10 @@ pub enum Head {
         next: usize,
         /// A batch that was larger than the turn's room; what is left of it comes first.
         rest: BoxBatch,
+        /// The gate that gave it.
+        rest_from: usize,
+        /// What comes before anything that the gates give.
+        replay: Replay,
     },
 }
 
@@ -74,7 +83,8 @@ impl Head {
             first += numbered.gate.len();
             numbered
         };
-        Head::Gates { gates: gates.into_iter().map(number).collect(), next: 0, rest }
+        let gates = gates.into_iter().map(number).collect();
+        Head::Gates { gates, next: 0, rest, rest_from: 0, replay: Replay::default() }
     }
 
     /// A head that reads a source.
@@ -104,9 +114,9 @@ impl Head {
                 *records += buffer.len() as u64;
                 Ok(polled_source(polled))
             }
-            Head::Gates { gates, next, rest } => {
+            Head::Gates { gates, next, rest, rest_from, replay } => {
                 if rest.is_empty() {
-                    match poll_gates(gates, next, buffer, now).map_err(TaskError::Partition)? {
+                    match poll_input(gates, next, rest_from, replay, buffer, now)? {
                         gate::Polled::Batch => (),
                         gate::Polled::Control(channel, control) => {
                             return Ok(Polled::Control(channel, control));
@@ -153,6 +163,82 @@ impl Head {
         }
     }
 
+    /// Whether something has come that cannot wait for its turn.
+    #[inline]
+    pub(super) fn take_urgency(&self) -> bool {
+        match self {
+            Head::Source { .. } => false,
+            // All are asked: each is through with it then.
+            Head::Gates { gates, .. } => {
+                let urged = gates.iter().filter(|gate| gate.gate.take_urgency());
+                urged.count() > 0
+            }
+        }
+    }
+
+    /// Whether barriers do not overtake data, channel by channel.
+    pub(super) fn strict_channels(&self) -> Vec<bool> {
+        let Head::Gates { gates, .. } = self else { return Vec::new() };
+        let strict = |gate: &Gate| {
+            std::iter::repeat_n(!gate.gate.edge().ship.may_be_overtaken(), gate.gate.len())
+        };
+        gates.iter().flat_map(strict).collect()
+    }
+
+    /// What waits behind the data of a channel, counted over all gates.
+    pub(super) fn look_ahead(&self, channel: usize) -> Ahead {
+        let Head::Gates { gates, .. } = self else { return Ahead::default() };
+        let gate = gates.iter().rfind(|gate| gate.first <= channel);
+        gate.map_or(Ahead::default(), |gate| gate.gate.look_ahead(channel - gate.first))
+    }
+
+    /// Takes the checkpoint's barrier out of a channel and records what is before it, or before the end;
+    /// whether there was either.
+    pub(super) fn overtake(&mut self, channel: usize, checkpoint: CheckpointId) -> bool {
+        let Some(Gate { gate, first, .. }) = self.gate_of(channel) else { return false };
+        let overtaken = gate.overtake(channel - *first, checkpoint);
+        if mutant::on("overtaken_data_forgotten") {
+            drop(gate.take_recorded());
+        }
+        overtaken
+    }
+
+    /// Records what is read from this channel, counted over all gates, or does not.
+    pub(super) fn set_recorded(&mut self, channel: usize, recorded: bool) {
+        if let Some(Gate { gate, first, .. }) = self.gate_of(channel) {
+            gate.set_recorded(channel - *first, recorded);
+        }
+    }
+
+    fn gate_of(&mut self, channel: usize) -> Option<&mut Gate> {
+        let Head::Gates { gates, .. } = self else { return None };
+        gates.iter_mut().rfind(|gate| gate.first <= channel)
+    }
+
+    fn records(&mut self) -> Option<GateRecords<'_>> {
+        let Head::Gates { gates, rest, rest_from, replay, .. } = self else { return None };
+        let gates = gates.iter_mut().map(|gate| &mut gate.gate).collect();
+        Some(GateRecords { gates, rest: (rest, *rest_from), replay })
+    }
+
+    /// Records what has been read and not processed.
+    pub(super) fn record_begun(&mut self) -> Result<(), TaskError> {
+        self.records().map_or(Ok(()), GateRecords::record_begun)
+    }
+
+    /// Everything that was recorded.
+    pub(super) fn take_recorded(&mut self) -> Vec<InFlightSnapshot> {
+        self.records().map_or_else(Vec::new, GateRecords::take)
+    }
+
+    /// Processes these records before any that comes.
+    pub(super) fn restore_in_flight(
+        &mut self,
+        restored: Vec<RestoredInFlight>,
+    ) -> Result<(), TaskError> {
+        self.records().map_or(Ok(()), |records| records.restore(restored))
+    }
+
     /// What is left to read of what a source has been given.
     pub(super) fn snapshot(
         &mut self,
@@ -188,8 +274,10 @@ impl Head {
         match self {
             // A source is polled when its thread wakes; whoever wakes it says so by the wake itself.
             Head::Source { .. } => true,
-            Head::Gates { gates, rest, .. } => {
-                rest.is_empty() && gates.iter().all(|gate| gate.ended || gate.gate.is_idle())
+            Head::Gates { gates, rest, replay, .. } => {
+                rest.is_empty()
+                    && replay.is_empty()
+                    && gates.iter().all(|gate| gate.ended || gate.gate.is_idle())
             }
         }
     }
@@ -213,6 +301,30 @@ fn polled_source(poll: Poll) -> Polled {
         Poll::NeedSplit => Polled::NeedSplit,
         Poll::End => Polled::End,
     }
+}
+
+/// What comes next: what was under way when the checkpoint was taken, then what the gates give. Says
+/// which gate a batch came through.
+fn poll_input(
+    gates: &mut [Gate],
+    next: &mut usize,
+    from: &mut usize,
+    replay: &mut Replay,
+    buffer: &mut BoxBatch,
+    now: Instant,
+) -> Result<gate::Polled, TaskError> {
+    let late = mutant::on("replayed_after_new_input");
+    if !late && let Some(gate) = replay.next(buffer)? {
+        *from = gate;
+        return Ok(gate::Polled::Batch);
+    }
+    let polled = poll_gates(gates, next, buffer, now).map_err(TaskError::Partition)?;
+    *from = next.checked_sub(1).unwrap_or(gates.len().saturating_sub(1));
+    let nothing = matches!(polled, gate::Polled::Empty | gate::Polled::End);
+    if late && nothing && replay.next(buffer)?.is_some() {
+        return Ok(gate::Polled::Batch);
+    }
+    Ok(polled)
 }
 
 /// Polls the gates in turn, so that none waits for ever while another has something.

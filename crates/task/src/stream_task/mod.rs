@@ -13,14 +13,15 @@
 //!
 //! In reading order: [`head`] (where records come from), [`chain`] (operators and their buffers),
 //! [`outputs`] (where they go), [`pace`] (how much a turn takes on), [`checkpoints`] (how barriers
-//! pass), [`restore`] (how it goes on from a checkpoint), [`timers`] (when operators want to be woken),
-//! [`watermarks`] (how far event time is),
-//! [`clock`] (what time it is).
+//! pass), [`in_flight`] (how they overtake data), [`restore`] (how it goes on from a checkpoint),
+//! [`timers`] (when operators want to be woken), [`watermarks`] (how far event time is), [`clock`]
+//! (what time it is).
 
 mod chain;
 mod checkpoints;
 mod clock;
 mod head;
+mod in_flight;
 mod outputs;
 mod pace;
 mod restore;
@@ -29,8 +30,9 @@ mod watermarks;
 
 pub use chain::Chain;
 pub use checkpoints::{TaskReport, TaskSnapshot};
-pub use clock::source_clock;
+pub use clock::{instant_at, source_clock, wall_clock_at};
 pub use head::{Head, SPLITS};
+pub use in_flight::RestoredInFlight;
 pub use outputs::Outputs;
 pub use restore::RestoredTask;
 
@@ -138,7 +140,7 @@ impl StreamTask {
     /// A task that has done nothing yet.
     pub fn new(head: Head, chain: Chain, outputs: Outputs) -> Self {
         let pace = Pace::new(chain.head_target());
-        let checkpoints = Checkpoints::new(head.channels());
+        let checkpoints = Checkpoints::new(&head.strict_channels());
         let valve = WatermarkValve::new(head.channels());
         Self {
             head,
@@ -177,6 +179,7 @@ impl StreamTask {
 
     fn take_turn(&mut self, now: Instant) -> Result<Step, TaskError> {
         self.outputs.pump()?;
+        self.attend(now)?;
         for made in 0..MOVES_MAX {
             match self.make_move(now)? {
                 Step::Progress if self.phase == Phase::Finished => return Ok(Step::Finished),
@@ -229,7 +232,7 @@ impl StreamTask {
     }
 
     fn write(&mut self, now: Instant) -> Result<Step, TaskError> {
-        if !self.outputs.has_room() {
+        if !self.outputs.has_room(self.overdraft()) {
             return Ok(Step::NeedOutput);
         }
         let outputs = &mut self.outputs;
@@ -321,7 +324,7 @@ impl StreamTask {
     }
 
     fn flush_outputs(&mut self) -> bool {
-        let all = self.outputs.flush();
+        let all = self.outputs.flush(self.overdraft());
         if all {
             self.open_since = None;
         }

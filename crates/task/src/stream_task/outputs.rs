@@ -3,10 +3,11 @@
 
 use crate::failure::{TaskError, guard_routing};
 use millstream_core::OperatorError;
+use millstream_core::checkpoint::CheckpointId;
 use millstream_operator::context::RoutingLabel;
 use millstream_shuffle::batch::BoxBatch;
 use millstream_shuffle::element::{Control, Watermark};
-use millstream_shuffle::partition::PartitionWriter;
+use millstream_shuffle::partition::{OvertakenOutput, PartitionWriter};
 use millstream_shuffle::registry::PartitionRegistry;
 
 /// The partitions of one task.
@@ -51,10 +52,11 @@ impl Outputs {
         self
     }
 
-    /// Whether every queue of every partition takes one more batch.
-    pub(super) fn has_room(&mut self) -> bool {
+    /// Whether every queue of every partition takes one more batch, if so many may wait besides.
+    pub(super) fn has_room(&mut self, overdraft: usize) -> bool {
         // All are asked: each that is full has to know that we wait.
-        self.writers.iter_mut().map(PartitionWriter::has_room).filter(|room| !room).count() == 0
+        let writers = self.writers.iter_mut();
+        writers.filter_map(|writer| (!writer.has_room_beyond(overdraft)).then_some(())).count() == 0
     }
 
     /// Gives what left the chain to every partition that is for it, and leaves the batch empty.
@@ -78,9 +80,23 @@ impl Outputs {
         self.writers.iter().any(PartitionWriter::has_open)
     }
 
-    /// Sends partial batches; whether none is left.
-    pub(super) fn flush(&mut self) -> bool {
-        self.writers.iter_mut().map(PartitionWriter::flush).filter(|all| !all).count() == 0
+    /// Sends partial batches, also where so many wait beyond the bound of a queue; whether none is
+    /// left.
+    pub(super) fn flush(&mut self, overdraft: usize) -> bool {
+        let writers = self.writers.iter_mut();
+        writers.map(|writer| writer.flush_beyond(overdraft)).filter(|all| !all).count() == 0
+    }
+
+    /// See [`PartitionWriter::settle`].
+    pub(super) fn settle(
+        &mut self,
+        checkpoint: CheckpointId,
+        overtake: bool,
+        to: &mut Vec<OvertakenOutput>,
+    ) -> bool {
+        let writers = self.writers.iter_mut();
+        let settled = writers.map(|writer| writer.settle(checkpoint, overtake, to));
+        settled.filter(|settled| !settled).count() == 0
     }
 
     /// Sends what waits for credit of consumers in other processes.
@@ -109,7 +125,7 @@ impl Outputs {
 
     /// Flushes and says that nothing will follow; whether there was room for all.
     pub(super) fn end(&mut self) -> bool {
-        if !self.flush() {
+        if !self.flush(0) {
             return false;
         }
         if !self.ended {

@@ -1,6 +1,6 @@
 //! How a task goes on from a checkpoint, before it does anything else.
 
-use super::{Phase, StreamTask};
+use super::{Phase, RestoredInFlight, StreamTask};
 use crate::failure::TaskError;
 use millstream_checkpoint::snapshot::RestoredOperator;
 use millstream_core::OperatorError;
@@ -16,13 +16,15 @@ pub struct RestoredTask {
     pub finished: bool,
     /// The states of its operators, and of its source: of all that the checkpoint knew.
     pub operators: BTreeMap<OperatorId, RestoredOperator>,
+    /// Records to be processed before any that comes.
+    pub in_flight: Vec<RestoredInFlight>,
 }
 
 impl StreamTask {
     /// Takes the state over: operators tail to head, then the source. Then everybody hears that the
     /// checkpoint is complete, which may be news: whoever was to hear of it may have failed before.
     pub fn restore(&mut self, from: RestoredTask) -> Result<(), TaskError> {
-        let RestoredTask { checkpoint, finished, mut operators } = from;
+        let RestoredTask { checkpoint, finished, mut operators, in_flight } = from;
         self.chain.restore(|id| operators.remove(&id).unwrap_or_default())?;
         let (is_source, source) = match self.head.id() {
             Some(id) => (true, operators.remove(&id)),
@@ -35,6 +37,7 @@ impl StreamTask {
             let error = OperatorError::new(message);
             return Err(TaskError::Operator { label: None, error });
         }
+        self.head.restore_in_flight(in_flight)?;
         if finished {
             self.checkpoints.wait_at_end = false;
             self.phase = if is_source { Phase::Ending } else { Phase::Passing };

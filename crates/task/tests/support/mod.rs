@@ -151,7 +151,7 @@ impl State {
         if !self.splits.is_empty() {
             operators.insert(source_id(of.0), operator(vec![list("splits", self.splits.clone())]));
         }
-        RestoredTask { checkpoint, finished: self.finished, operators }
+        RestoredTask { checkpoint, finished: self.finished, operators, in_flight: Vec::new() }
     }
 }
 

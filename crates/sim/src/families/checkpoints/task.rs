@@ -143,7 +143,7 @@ impl Task {
         }
         let finished = self.ended;
         let operators = [(self.operator, self.state(chain))].into();
-        (TaskState { operators, splits: self.given, finished }, path)
+        (TaskState { operators, splits: self.given, finished, in_flight: Vec::new() }, path)
     }
 
     fn state(&self, chain: Vec<FilePart>) -> OperatorState {

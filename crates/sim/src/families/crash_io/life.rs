@@ -327,7 +327,7 @@ impl<'a> Life<'a> {
             Ok(table) => {
                 let state = OperatorState { tables: vec![table], lists: Vec::new() };
                 let operators = [(OPERATOR, state)].into();
-                let state = Box::new(TaskState { operators, splits: 0, finished: false });
+                let state = Box::new(TaskState { operators, ..TaskState::default() });
                 self.coordinator.on_acknowledged(id, attempt, barrier.checkpoint, state);
             }
             Err(error) => {
