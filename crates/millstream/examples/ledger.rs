@@ -1,10 +1,12 @@
 //! A job that can be checked from outside, however it is hurt:
-//! `ledger --records N --keys K --output DIR [--rate R]`.
+//! `ledger --records N --keys K --output DIR [--rate R] [--delay-us D]`.
 //!
 //! Record `id` of `0..N` has the key `id mod K`. Records are counted per key in keyed state, and each
 //! gives a line `id,key,n` with the count `n` from 1, through a sink that writes exactly once. The
 //! records of a key are read in order, so `n` has to be `id / K + 1`, and `ledger_check` needs nothing
 //! but the lines to tell what was lost, doubled or counted wrongly.
+//!
+//! With `--delay-us`, each record takes so long to be written, so that all queues before the sink are full.
 //!
 //! The source divides its records by key into lanes. A lane moves from one subtask to another as a
 //! whole, so that the records of a key stay in order when the parallelism changes.
@@ -15,6 +17,7 @@ use millstream::operator::source::{Poll, Source, SourceClock, SourceReader};
 use millstream::prelude::*;
 use millstream::{OperatorError, sink};
 use std::collections::VecDeque;
+use std::time::Duration;
 
 millstream::allocator!();
 
@@ -135,6 +138,7 @@ fn main() -> Result<()> {
     let records = env.arg_parsed::<u64>("records")?.unwrap_or(10_000_000);
     let keys = env.arg_parsed::<u64>("keys")?.unwrap_or(100_000).max(1);
     let rate = env.arg_parsed::<u64>("rate")?.filter(|rate| *rate > 0);
+    let delay = Duration::from_micros(env.arg_parsed::<u64>("delay-us")?.unwrap_or(0));
     let output = env.arg("output")?;
 
     env.source("numbers", Numbers { records, keys, rate })
@@ -147,7 +151,12 @@ fn main() -> Result<()> {
             },
         )
         .name("count")
-        .map(|(key, (id, count))| (id, key, count))
+        .map(move |(key, (id, count))| {
+            if !delay.is_zero() {
+                std::thread::sleep(delay);
+            }
+            (id, key, count)
+        })
         .name("line")
         .sink("ledger", sink::csv(output).suffix(".csv"));
     env.execute("ledger")?;

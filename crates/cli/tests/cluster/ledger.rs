@@ -12,12 +12,19 @@ pub(crate) struct Ledger<'a> {
     cluster: &'a Cluster,
     records: u64,
     rate: u64,
+    /// Microseconds that the sink takes for each record.
+    delay_us: u64,
     output: PathBuf,
 }
 
 impl<'a> Ledger<'a> {
     pub(crate) fn new(cluster: &'a Cluster, records: u64, rate: u64) -> Self {
-        Self { cluster, records, rate, output: cluster.path("ledger") }
+        Self { cluster, records, rate, delay_us: 0, output: cluster.path("ledger") }
+    }
+
+    /// The sink is slower than the source, which gives as much as it can.
+    pub(crate) fn under_pressure(cluster: &'a Cluster, records: u64, delay_us: u64) -> Self {
+        Self { delay_us, ..Self::new(cluster, records, 0) }
     }
 
     /// Submits a job; its id.
@@ -35,12 +42,13 @@ impl<'a> Ledger<'a> {
     /// What the command line is given to run a job.
     pub(crate) fn arguments(&self, options: &[&str]) -> Vec<String> {
         let program = example("ledger");
-        let (records, rate) = (self.records.to_string(), self.rate.to_string());
+        let [records, rate, delay] =
+            [self.records, self.rate, self.delay_us].map(|number| number.to_string());
         let keys = KEYS.to_string();
         let mut all = vec!["run"];
         all.extend(options);
         all.extend([shown(&program), "--records", &records, "--keys", &keys, "--rate", &rate]);
-        all.extend(["--output", shown(&self.output)]);
+        all.extend(["--delay-us", &delay, "--output", shown(&self.output)]);
         all.into_iter().map(str::to_owned).collect()
     }
 
@@ -54,13 +62,19 @@ impl<'a> Ledger<'a> {
 
     /// Each record is there once, and in order.
     #[track_caller]
-    pub(crate) fn check(&self) {
+    pub(crate) fn check_records(&self) {
         let output = Command::new(example("ledger_check"))
             .args(["--records", &self.records.to_string(), "--keys", &KEYS.to_string()])
             .arg(&self.output)
             .output()
             .expect("the checker is built");
         assert!(output.status.success(), "{}", text(&output));
+    }
+
+    /// The same, and no unfinished file is left.
+    #[track_caller]
+    pub(crate) fn check(&self) {
+        self.check_records();
         let hidden = std::fs::read_dir(&self.output).expect("it was written").flatten();
         let hidden: Vec<_> = hidden
             .map(|entry| entry.file_name())

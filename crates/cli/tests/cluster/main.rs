@@ -4,6 +4,7 @@
 //! - `ha`: JobManagers that die, and the jobs that do not;
 //! - `ledger`: what must be counted once, whatever happens;
 //! - `s3`: the same with all that is kept in an object store;
+//! - `unaligned`: the same with barriers that overtake records;
 //! - `storm`: all of that together, on a `disk` that fails;
 //! - `upgrade`: versions of a program, and what one wrote for another to read;
 //! - `runs`: what works; `faults`: what must end well although something went wrong.
@@ -16,4 +17,5 @@ mod ledger;
 mod runs;
 mod s3;
 mod storm;
+mod unaligned;
 mod upgrade;
