@@ -162,6 +162,6 @@ mod tests {
         check(Map::new(|n: u64| n * 2), &[(2, 10), (4, 20), (6, -30), (8, 40)]);
         check(TryMap::new(|n: u64| Ok(n * 2)), &[(2, 10), (4, 20), (6, -30), (8, 40)]);
         check(Filter::new(|n: &u64| n % 2 == 1), &[(1, 10), (3, -30)]);
-        check(FilterMap::new(|n: u64| (n % 2 == 0).then_some(n)), &[(2, 20), (4, 40)]);
+        check(FilterMap::new(|n: u64| (n.is_multiple_of(2)).then_some(n)), &[(2, 20), (4, 40)]);
     }
 }

@@ -492,7 +492,7 @@ fn events_of(steps: &[Step]) -> Vec<(u64, u64, i64)> {
     for step in steps {
         match step {
             Step::Push(pushed) => {
-                events.extend(pushed.iter().map(|(key, value, age)| (*key, *value, present - age)))
+                events.extend(pushed.iter().map(|(key, value, age)| (*key, *value, present - age)));
             }
             Step::Advance(by) => present += by,
             Step::Restore(_) => (),
