@@ -2,8 +2,9 @@
 //! of files that make it up.
 //!
 //! A table that was snapshotted incrementally is a chain: a whole part first, then what changed
-//! since. Later parts win.
+//! since. Later parts win. The files of a backend are a chain as well ([`crate::native`]).
 
+use crate::native::TableFormat;
 use millstream_core::checkpoint::CheckpointId;
 use millstream_core::ids::{DataSetId, OperatorId};
 use millstream_core::job_graph::ShipStrategy;
@@ -71,8 +72,11 @@ pub struct TableState {
     pub schema: TableSchema,
     /// The key groups that the parts cover.
     pub groups: KeyGroupRange,
-    /// The whole first, then the changes; later parts win.
+    /// What the rows are in.
     pub chain: Vec<FilePart>,
+    /// How those are to be read.
+    #[serde(default)]
+    pub format: TableFormat,
 }
 
 /// What the rows of a table hold: key, namespace, value, one after the other.

@@ -9,6 +9,7 @@
 //! - [`pointer`]: small records that are changed by compare-and-set;
 //! - [`state_file`]: what is in a state file: blocks with length and checksum, and their index;
 //! - [`snapshot`]: what an operator hands over when a barrier passes, and what it gets back;
+//! - [`native`]: tables that are handed over in the files of a backend;
 //! - [`alignment`]: when a task that reads several channels takes its part;
 //! - [`coordinator`]: when a checkpoint is taken, when it is complete, what is deleted;
 //! - [`registry`]: which shared files are still needed;
@@ -27,6 +28,7 @@ mod hex;
 pub mod inspect;
 pub mod metadata;
 pub mod mutant;
+pub mod native;
 pub mod pointer;
 pub mod reassign;
 pub mod registry;

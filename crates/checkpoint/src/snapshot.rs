@@ -5,12 +5,14 @@
 //! tables write their rows, by key group, into a state file.
 
 use crate::handle::{InFlightPlace, ListMode, TableSchema};
+use crate::native::{FrozenFiles, NativeTable};
 use crate::state_file::{Block, ReadError};
 use crate::storage::StorageError;
 use millstream_core::ids::DataSetId;
 use millstream_core::job_graph::ShipStrategy;
 use millstream_core::key_group::{KeyGroup, KeyGroupRange};
 use millstream_core::record::Schema;
+use std::io::Write;
 
 /// What one operator hands over. Empty for an operator without state.
 #[derive(Default)]
@@ -40,6 +42,17 @@ pub trait FrozenTable: Send {
     /// less; `false`: nothing was written, all is to be written.
     fn write_changes(&mut self, _out: &mut dyn RowSink) -> Result<bool, SnapshotError> {
         Ok(false)
+    }
+
+    /// The files that it lies in, if a backend keeps it in such: a checkpoint may have those instead of
+    /// rows.
+    fn files(&mut self) -> Result<Option<FrozenFiles>, SnapshotError> {
+        Ok(None)
+    }
+
+    /// Copies one of those files.
+    fn copy_file(&mut self, name: &str, _out: &mut dyn Write) -> Result<(), SnapshotError> {
+        Err(SnapshotError::Operator(format!("a table without files was asked for `{name}`")))
     }
 }
 
@@ -116,6 +129,11 @@ pub trait BlockSource: Send {
 
     /// The key groups of the subtask.
     fn groups(&self) -> &KeyGroupRange;
+
+    /// The files that the table is in, if they are a backend's: it has no blocks then.
+    fn native(&mut self) -> Option<&mut dyn NativeTable> {
+        None
+    }
 }
 
 /// One list to be taken over.

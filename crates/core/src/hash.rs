@@ -29,6 +29,27 @@ pub fn xxh3_64_of_u64(word: u64) -> u64 {
     h ^ (h >> 28)
 }
 
+/// XXH3-64 of something that arrives in pieces: a file.
+#[derive(Default)]
+pub struct Hasher64(xxhash_rust::xxh3::Xxh3);
+
+impl Hasher64 {
+    /// Starts an empty hash.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Appends bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The hash of all bytes so far: what [`xxh3_64`] gives for them.
+    pub fn finish(&self) -> u64 {
+        self.0.digest()
+    }
+}
+
 /// XXH3-128 of something that arrives in pieces: an artefact, a plan.
 #[derive(Default)]
 pub struct Hasher128(xxhash_rust::xxh3::Xxh3);

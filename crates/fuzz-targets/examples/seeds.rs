@@ -3,6 +3,7 @@
 
 use millstream_checkpoint::handle::*;
 use millstream_checkpoint::metadata::{CheckpointMetadata, SeenSplits, VertexState, encode};
+use millstream_checkpoint::native::TableFormat;
 use millstream_checkpoint::snapshot::{
     FrozenTable, ListSnapshot, RowSink, SnapshotError, TableSnapshot,
 };
@@ -354,6 +355,7 @@ fn metadata() -> CheckpointMetadata {
         },
         groups: KeyGroupRange(0..128),
         chain: vec![part, inline.clone()],
+        format: TableFormat::Rows,
     };
     let list = ListState {
         name: "splits".to_owned(),

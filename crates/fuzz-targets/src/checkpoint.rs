@@ -9,6 +9,7 @@ use millstream_checkpoint::handle::{
     TableState,
 };
 use millstream_checkpoint::metadata::{codec, decode, encode};
+use millstream_checkpoint::native::TableFormat;
 use millstream_checkpoint::snapshot::RestoredOperator;
 use millstream_checkpoint::state_file::{BLOCK_HEADER_BYTES, ReadError, open_tables};
 use millstream_checkpoint::storage::Storage;
@@ -136,6 +137,7 @@ fn restore(preface: &Preface, part: FilePart) -> OperatorRestore {
         schema: TableSchema { key: schema(), namespace: <()>::schema(), value: schema() },
         groups: KeyGroupRange(preface.groups.clone()),
         chain: vec![part; if preface.twice { 2 } else { 1 }],
+        format: TableFormat::Rows,
     };
     OperatorRestore { tables: vec![table], ..OperatorRestore::default() }
 }

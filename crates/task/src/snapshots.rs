@@ -9,13 +9,15 @@
 //! An increment builds on the snapshot directly before it, and only if it is known that that
 //! checkpoint is complete: the files of one that may still be given up can vanish. What a table has
 //! changed since an earlier snapshot than the last it cannot say, so after one that was given up, and
-//! after a savepoint, everything is written again.
+//! after a savepoint, everything is written again. The files of a backend are the same whatever was in
+//! between: those build on the last checkpoint that is known to be complete.
 
 use crate::failure::{TaskError, catch};
 use crate::host::EventSink;
 use crate::storages::Storages;
 use crate::stream_task::TaskSnapshot;
-use millstream_checkpoint::handle::{OperatorState, TaskState};
+use millstream_checkpoint::handle::{OperatorState, TableState, TaskState};
+use millstream_checkpoint::native::TableFormat;
 use millstream_checkpoint::snapshot::{OperatorSnapshot, SnapshotError};
 use millstream_checkpoint::state_file::TaskStateWriter;
 use millstream_core::checkpoint::{CheckpointId, SnapshotKind};
@@ -77,6 +79,8 @@ struct Task {
     handed_over: u64,
     /// The last checkpoint that was written.
     base: Option<Arc<Base>>,
+    /// The last one of those that is known to be complete.
+    settled: Option<Arc<Base>>,
 }
 
 /// A checkpoint that was written.
@@ -94,6 +98,8 @@ struct Work {
     groups: KeyGroupRange,
     /// What it may build on.
     base: Option<Arc<Base>>,
+    /// What files of a backend may build on.
+    settled: Option<Arc<Base>>,
     number: u64,
     snapshot: Box<TaskSnapshot>,
 }
@@ -128,7 +134,8 @@ impl Snapshots {
         groups: KeyGroupRange,
     ) {
         let (completed, aborted) = (CheckpointId::default(), BTreeSet::new());
-        let task = Task { setup, groups, completed, aborted, handed_over: 0, base: None };
+        let (base, settled) = (None, None);
+        let task = Task { setup, groups, completed, aborted, handed_over: 0, base, settled };
         lock(&self.shared.state).tasks.insert(attempt, task);
     }
 
@@ -151,6 +158,9 @@ impl Snapshots {
         if let Some(task) = lock(&self.shared.state).tasks.get_mut(&attempt) {
             task.completed = task.completed.max(checkpoint);
             task.aborted.retain(|aborted| *aborted > checkpoint);
+            if let Some(base) = task.base.as_ref().filter(|base| base.checkpoint == checkpoint) {
+                task.settled = Some(base.clone());
+            }
         }
     }
 
@@ -274,7 +284,7 @@ impl Shared {
     }
 
     fn write(&self, work: Work) -> Result<(), Unwritten> {
-        let Work { attempt, setup, groups, base, number, snapshot } = work;
+        let Work { attempt, setup, groups, base, settled, number, snapshot } = work;
         let TaskSnapshot { barrier, operators, splits, finished, .. } = *snapshot;
         let TaskSnapshot { in_flight, mut metrics, taken_at, .. } = *snapshot;
         let checkpoint = barrier.checkpoint;
@@ -287,9 +297,10 @@ impl Shared {
             setup.inline_bytes_max as usize,
         );
         let kind = barrier.kind;
+        writer = writer.with_native(kind.is_incremental());
         let mut state = TaskState { splits, finished, ..TaskState::default() };
         for (id, operator) in operators {
-            let before = base.as_ref().and_then(|base| base.operators.get(&id));
+            let before = [&base, &settled].map(|base| base.as_ref()?.operators.get(&id));
             let is_wanted = || self.is_wanted(attempt, checkpoint);
             let written = write_operator(&mut writer, operator, before, kind, is_wanted)?;
             state.operators.insert(id, written);
@@ -347,9 +358,10 @@ impl State {
         };
         let base = task.base.as_ref().filter(is_directly_before);
         let base = base.filter(|_| barrier.kind.is_incremental()).cloned();
+        let settled = task.settled.clone().filter(|_| barrier.kind.is_incremental());
         let groups = task.groups.clone();
         let Waiting { attempt, number, snapshot } = waiting;
-        Ok(Work { attempt, setup, groups, base, number, snapshot })
+        Ok(Work { attempt, setup, groups, base, settled, number, snapshot })
     }
 }
 
@@ -360,10 +372,10 @@ fn panicked(error: &TaskError) -> String {
     }
 }
 
-fn write_operator(
+fn write_operator<'a>(
     writer: &mut TaskStateWriter,
     operator: OperatorSnapshot,
-    before: Option<&OperatorState>,
+    [before, settled]: [Option<&'a OperatorState>; 2],
     kind: SnapshotKind,
     is_wanted: impl Fn() -> bool,
 ) -> Result<OperatorState, Unwritten> {
@@ -372,8 +384,11 @@ fn write_operator(
         if !is_wanted() {
             return Err(Unwritten::Dropped);
         }
-        let known = before.map_or(&[][..], |before| &before.tables);
-        let previous = known.iter().find(|previous| previous.name == table.name);
+        let of = |state: Option<&'a OperatorState>| {
+            state?.tables.iter().find(|previous| previous.name == table.name)
+        };
+        let in_files = |table: &&TableState| table.format != TableFormat::Rows;
+        let previous = of(before).or(of(settled).filter(in_files));
         state.tables.push(writer.table(table, previous, !kind.is_savepoint())?);
     }
     for list in operator.lists {

@@ -156,6 +156,7 @@ fn files_mut(state: &mut TaskState) -> impl Iterator<Item = &mut FileName> {
 pub(crate) mod testing {
     use super::*;
     use crate::handle::{FilePart, ListMode, ListState, OperatorState, TableSchema, TableState};
+    use crate::native::TableFormat;
     use millstream_core::error::Location;
     use millstream_core::job_graph::{
         JobGraph, JobVertex, OperatorInfo, PlanSignature, RuntimeMode,
@@ -186,6 +187,7 @@ pub(crate) mod testing {
             schema: TableSchema { key: plain.clone(), namespace, value: plain },
             groups: KeyGroupRange(groups),
             chain: vec![part(path)],
+            format: TableFormat::Rows,
         }
     }
 

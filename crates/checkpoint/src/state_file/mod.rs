@@ -17,10 +17,12 @@
 //! applied. So it says where each block ends as well, and a reader fetches just the blocks of its key
 //! groups. A part is found through its index, an index through its handle.
 //!
-//! In reading order: `block` (one block), `part` (a part on its way out), [`TaskStateWriter`] (all parts of
+//! In reading order: `block` (one block), `part` (a part on its way out), `native` (files of a backend,
+//! which are copied as they are), [`TaskStateWriter`] (all parts of
 //! a task), [`open_tables`] (the way back).
 
 mod block;
+mod native;
 mod part;
 mod reader;
 mod writer;
@@ -107,6 +109,25 @@ pub enum ReadError {
     /// The storage said no: it may say yes another time.
     #[error(transparent)]
     Storage(#[from] StorageError),
+    /// It is not rows.
+    #[error(
+        "{what} is in the files of the state backend `{backend}`: go on with \
+         `state.backend.type: {backend}`, or from a savepoint, which every backend reads"
+    )]
+    Native {
+        /// Whose.
+        what: String,
+        /// The backend that wrote it.
+        backend: String,
+    },
+    /// A local copy could not be read or written.
+    #[error("could not read or write `{path}`: {cause}")]
+    Local {
+        /// The file.
+        path: String,
+        /// Why.
+        cause: String,
+    },
 }
 
 /// The header of every file.

@@ -5,11 +5,13 @@
 //! on demand, a few megabytes at a time.
 
 use super::block::{self, Entry};
+use super::native::NativeReader;
 use super::{
     BLOCK_BYTES_MAX, BLOCK_HEADER_BYTES, Block, BlockKind, Corrupt, HEADER_BYTES, MAGIC, ReadError,
     VERSION,
 };
 use crate::handle::{FilePart, InFlightShare, ListShare, OperatorRestore, StateFile, TableState};
+use crate::native::TableFormat;
 use crate::snapshot::{BlockSource, RestoredList, RestoredOperator, RestoredTable};
 use crate::storage::{Storage, StorageError};
 use millstream_core::key_group::KeyGroupRange;
@@ -71,6 +73,11 @@ fn open_table(
     groups: &KeyGroupRange,
 ) -> Result<RestoredTable, ReadError> {
     let what = format!("table `{}`", table.name);
+    let (name, schema) = (table.name.clone(), table.schema.clone());
+    if let TableFormat::Native(format) = &table.format {
+        let blocks = Box::new(NativeReader::new(storage, what, table, format, groups.clone())?);
+        return Ok(RestoredTable { name, schema, blocks });
+    }
     let chain = table.chain.iter().map(|part| PartReader::new(storage, &what, part));
     let blocks = TableReader {
         parts: chain.collect::<Result<_, _>>()?,
@@ -78,11 +85,7 @@ fn open_table(
         groups: groups.clone(),
         fetches: None,
     };
-    Ok(RestoredTable {
-        name: table.name.clone(),
-        schema: table.schema.clone(),
-        blocks: Box::new(blocks),
-    })
+    Ok(RestoredTable { name, schema, blocks: Box::new(blocks) })
 }
 
 /// Gives the blocks of a chain of parts, one after the other.
@@ -178,7 +181,7 @@ fn split_items(block: &Block) -> Option<Vec<&[u8]>> {
 }
 
 /// Reads one part.
-struct PartReader {
+pub(super) struct PartReader {
     bytes: PartBytes,
     /// For messages: the file with its root, or whose part it is.
     name: String,
@@ -199,7 +202,11 @@ struct Span {
 }
 
 impl PartReader {
-    fn new(storage: &dyn StorageRoots, what: &str, part: &FilePart) -> Result<Self, ReadError> {
+    pub(super) fn new(
+        storage: &dyn StorageRoots,
+        what: &str,
+        part: &FilePart,
+    ) -> Result<Self, ReadError> {
         let index = part.index_offset..part.index_offset.saturating_add(part.index_length);
         Ok(match &part.file {
             StateFile::Inline(bytes) => {
@@ -215,12 +222,12 @@ impl PartReader {
         })
     }
 
-    fn corrupt(&self, offset: u64, what: impl Into<String>) -> ReadError {
+    pub(super) fn corrupt(&self, offset: u64, what: impl Into<String>) -> ReadError {
         Corrupt { file: self.name.clone(), offset, what: what.into() }.into()
     }
 
     /// The length, which is what was written.
-    fn length(&self) -> Result<u64, ReadError> {
+    pub(super) fn length(&self) -> Result<u64, ReadError> {
         let (storage, path, expected) = match &self.bytes {
             PartBytes::Inline(bytes) => return Ok(bytes.len() as u64),
             PartBytes::File(storage, path, expected) => (storage, path, *expected),
@@ -236,7 +243,7 @@ impl PartReader {
     }
 
     /// Bytes that lie within the file.
-    fn read(&self, range: Range<u64>) -> Result<Vec<u8>, ReadError> {
+    pub(super) fn read(&self, range: Range<u64>) -> Result<Vec<u8>, ReadError> {
         match &self.bytes {
             PartBytes::Inline(bytes) => {
                 let found = bytes.get(range.start as usize..range.end as usize);

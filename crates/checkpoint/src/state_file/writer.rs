@@ -1,12 +1,15 @@
 //! All state that one task writes for one checkpoint.
 
+use super::native::{self, Known};
 use super::part::{PartWriter, WrittenPart};
 use crate::handle::{
     FilePart, InFlightState, ListMode, ListState, StateFile, TableSchema, TableState,
 };
-use crate::snapshot::{InFlightSnapshot, ListSnapshot, SnapshotError, TableSnapshot};
+use crate::native::{FrozenFiles, NativeFile, NativeFormat, TableFormat};
+use crate::snapshot::{FrozenTable, InFlightSnapshot, ListSnapshot, SnapshotError, TableSnapshot};
 use crate::storage::{StateOutput, Storage};
 use millstream_core::key_group::KeyGroupRange;
+use std::io::Write;
 use std::sync::Arc;
 
 /// A chain that is so long is written anew: a restore reads all of it.
@@ -29,6 +32,8 @@ pub struct TaskStateWriter {
     shared_path: String,
     groups: KeyGroupRange,
     inline_max: usize,
+    /// Tables that lie in files of a backend are written as those.
+    native: bool,
     /// Files that are not durable yet.
     outputs: Vec<(String, Box<dyn StateOutput>)>,
     /// Bytes of new parts.
@@ -46,7 +51,15 @@ impl TaskStateWriter {
         inline_max: usize,
     ) -> Self {
         let (outputs, bytes) = (Vec::new(), 0);
-        Self { storage, exclusive_path, shared_path, groups, inline_max, outputs, bytes }
+        let native = false;
+        Self { storage, exclusive_path, shared_path, groups, inline_max, native, outputs, bytes }
+    }
+
+    /// For checkpoints that may refer to files of earlier ones: tables that lie in files of a backend are
+    /// written as those, and not as rows.
+    pub fn with_native(mut self, native: bool) -> Self {
+        self.native = native;
+        self
     }
 
     /// Writes a table. With `incremental`, later checkpoints may build on it, and it builds on
@@ -58,9 +71,17 @@ impl TaskStateWriter {
         incremental: bool,
     ) -> Result<TableState, SnapshotError> {
         let TableSnapshot { name, schema, mut content } = snapshot;
-        let mut table = TableState { name, schema, groups: self.groups.clone(), chain: Vec::new() };
-        let previous = previous.filter(|previous| incremental && can_grow(previous, &table));
+        let (groups, format) = (self.groups.clone(), TableFormat::Rows);
+        let mut table = TableState { name, schema, groups, chain: Vec::new(), format };
         let what = format!("table `{}`", table.name);
+        if self.native
+            && let Some(frozen) = content.files()?
+        {
+            let copied = self.copy_files(&what, frozen, content.as_mut(), previous)?;
+            (table.chain, table.format) = copied;
+            return Ok(table);
+        }
+        let previous = previous.filter(|previous| incremental && can_grow(previous, &table));
         if let Some(previous) = previous {
             let mut part = self.begin(&what, incremental);
             if content.write_changes(&mut part)? {
@@ -118,6 +139,36 @@ impl TaskStateWriter {
         Ok(self.bytes)
     }
 
+    /// Copies the files that the snapshot before did not have.
+    fn copy_files(
+        &mut self,
+        what: &str,
+        frozen: FrozenFiles,
+        content: &mut dyn FrozenTable,
+        previous: Option<&TableState>,
+    ) -> Result<(Vec<FilePart>, TableFormat), SnapshotError> {
+        let known = Known::of(previous, frozen.backend);
+        let (mut chain, mut files) = (Vec::new(), Vec::new());
+        for file in frozen.files {
+            if let Some((part, native)) = known.find(&file) {
+                chain.push(part.clone());
+                files.push(native.clone());
+                continue;
+            }
+            let path = if file.lasting { &self.shared_path } else { &self.exclusive_path };
+            let path = format!("{path}-{}", self.outputs.len());
+            let storage = self.storage.as_ref();
+            let mut copy = |name: &str, out: &mut dyn Write| content.copy_file(name, out);
+            let copied = native::copy(storage, what, path, self.inline_max, &file, &mut copy)?;
+            self.bytes += copied.part.bytes;
+            self.outputs.extend(copied.output);
+            chain.push(copied.part);
+            files.push(NativeFile { name: file.name, checksum: copied.checksum });
+        }
+        let backend = frozen.backend.to_owned();
+        Ok((chain, TableFormat::Native(NativeFormat { backend, files })))
+    }
+
     fn begin<'a>(&'a self, what: &'a str, shared: bool) -> PartWriter<'a> {
         let path = if shared { &self.shared_path } else { &self.exclusive_path };
         let path = format!("{path}-{}", self.outputs.len());
@@ -138,6 +189,7 @@ fn can_grow(previous: &TableState, table: &TableState) -> bool {
     let Some((whole, changes)) = previous.chain.split_first() else { return false };
     let changed: u64 = changes.iter().map(|part| part.bytes).sum();
     previous.name == table.name
+        && previous.format == TableFormat::Rows
         && same_rows(&previous.schema, &table.schema)
         && previous.groups == table.groups
         && previous.chain.iter().all(may_be_referred_to)
@@ -152,7 +204,7 @@ fn same_rows(a: &TableSchema, b: &TableSchema) -> bool {
     fingerprints(a) == fingerprints(b)
 }
 
-fn may_be_referred_to(part: &FilePart) -> bool {
+pub(super) fn may_be_referred_to(part: &FilePart) -> bool {
     match &part.file {
         StateFile::Inline(_) => true,
         StateFile::File(name) => name.root.is_none() && name.is_shared(),

@@ -13,6 +13,7 @@ use crate::configuration::storages;
 use millstream::api::error::{Error, ErrorCode, Result};
 use millstream_checkpoint::handle::{FilePart, ListMode, OperatorState};
 use millstream_checkpoint::metadata::{METADATA_FILE, VertexState};
+use millstream_checkpoint::native::TableFormat;
 use millstream_core::ids::OperatorId;
 use snapshot::Snapshot;
 use std::collections::BTreeMap;
@@ -103,6 +104,11 @@ fn add_states(state: &OperatorState, sums: &mut BTreeMap<String, Sum>) {
     for table in &state.tables {
         let schema = &table.schema;
         let kind = format!("{} → {}", schema.key, schema.value);
+        let kind = match &table.format {
+            TableFormat::Rows => kind,
+            // How many rows are in them only the backend knows.
+            TableFormat::Native(format) => format!("{kind}, in files of `{}`", format.backend),
+        };
         let rows = table.chain.iter().map(|part| part.rows).sum();
         let sum = sums.entry(table.name.clone()).or_default();
         sum.add(kind, rows, table.chain.iter().map(bytes).sum());

@@ -3,6 +3,7 @@
 
 use super::*;
 use millstream_checkpoint::handle::{ListMode, StateFile, TableSchema};
+use millstream_checkpoint::native::{FrozenFile, FrozenFiles};
 use millstream_checkpoint::snapshot::{FrozenTable, ListSnapshot, RowSink, TableSnapshot};
 use millstream_checkpoint::storage::Storage;
 use millstream_checkpoint::testing::MemoryStorage;
@@ -11,6 +12,7 @@ use millstream_core::checkpoint::{Alignment, Barrier};
 use millstream_core::ids::{ExecutionGraphId, JobVertexId};
 use millstream_core::key_group::{KeyGroup, MaxParallelism};
 use millstream_rpc::protocol::job_master::SnapshotMetrics;
+use std::io::Write;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
@@ -37,15 +39,37 @@ impl FrozenTable for Frozen {
     }
 }
 
+/// A table in two files of a backend, one of which never changes.
+struct InFiles;
+
+impl FrozenTable for InFiles {
+    fn write(self: Box<Self>, _out: &mut dyn RowSink) -> Result<(), SnapshotError> {
+        Ok(())
+    }
+
+    fn files(&mut self) -> Result<Option<FrozenFiles>, SnapshotError> {
+        let file = |name: &str, lasting| FrozenFile { name: name.to_owned(), bytes: 500, lasting };
+        let files = vec![file("a.sst", true), file("CURRENT", false)];
+        Ok(Some(FrozenFiles { backend: "files", files }))
+    }
+
+    fn copy_file(&mut self, _name: &str, out: &mut dyn Write) -> Result<(), SnapshotError> {
+        out.write_all(&[7; 500]).map_err(|error| SnapshotError::Operator(error.to_string()))
+    }
+}
+
 fn attempt() -> ExecutionAttemptId {
     let (graph, vertex) = (ExecutionGraphId(1), JobVertexId(2));
     ExecutionAttemptId { graph, vertex, subtask: 0, attempt: 3 }
 }
 
 fn snapshot(id: u64, kind: SnapshotKind, panics: bool) -> Box<TaskSnapshot> {
+    snapshot_of(Box::new(Frozen { panics }), id, kind)
+}
+
+fn snapshot_of(content: Box<dyn FrozenTable>, id: u64, kind: SnapshotKind) -> Box<TaskSnapshot> {
     let (checkpoint, alignment) = (CheckpointId(id), Alignment::Aligned);
     let schema = TableSchema { key: u64::schema(), namespace: u64::schema(), value: u64::schema() };
-    let content = Box::new(Frozen { panics });
     let table = TableSnapshot { name: "table".to_owned(), schema, content };
     let (name, mode, schema) = ("list".to_owned(), ListMode::Split, None);
     let list = ListSnapshot { name, mode, schema, items: vec![vec![1, 2, 3]] };
@@ -165,6 +189,27 @@ fn an_increment_builds_on_the_snapshot_directly_before_if_that_is_complete() {
     bench.completed(9);
     bench.snapshots.aborted(attempt(), CheckpointId(10));
     assert_eq!(bench.parts(11, Checkpoint), 2, "10 was given up before it came");
+}
+
+#[test]
+fn files_of_a_backend_build_on_the_last_complete_checkpoint_whatever_was_in_between() {
+    use SnapshotKind::{Checkpoint, FullCheckpoint, Savepoint};
+    let bench = Bench::new();
+    let written = |id, kind| {
+        bench.snapshots.write(attempt(), snapshot_of(Box::new(InFiles), id, kind));
+        let (state, _) = bench.acknowledged(id);
+        state.files().map(|file| file.path.clone()).collect::<Vec<_>>()
+    };
+    let shared = |id: u64| format!("shared/{}-{id}-0", attempt());
+    let own = |id: u64, file: u32| format!("chk-{id}/{}-{file}", attempt());
+    assert_eq!(written(1, Checkpoint), [shared(1), own(1, 1)]);
+    assert_eq!(written(2, Checkpoint), [shared(2), own(2, 1)], "1 may still be given up");
+    bench.completed(2);
+    assert_eq!(written(3, Savepoint), [""; 0], "a savepoint has rows");
+    assert_eq!(written(4, Checkpoint), [shared(2), own(4, 0)]);
+    bench.snapshots.aborted(attempt(), CheckpointId(4));
+    assert_eq!(written(5, Checkpoint), [shared(2), own(5, 0)]);
+    assert_eq!(written(6, FullCheckpoint), [""; 0], "a full one has rows");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use millstream_checkpoint::handle::{
     FileName, FilePart, ListMode, ListState, OperatorState, StateFile, TableSchema, TableState,
     TaskRestore, TaskState,
 };
+use millstream_checkpoint::native::TableFormat;
 use millstream_core::checkpoint::{Barrier, CheckpointId};
 use millstream_core::hash::xxh3_64;
 use millstream_core::ids::{ExecutionAttemptId, OperatorId};
@@ -155,7 +156,13 @@ impl Task {
         let staged = self.staged.values().flatten().copied();
         let me = (0, 0, u64::from(self.attempt.attempt));
         OperatorState {
-            tables: vec![TableState { name: "table".to_owned(), schema, groups, chain }],
+            tables: vec![TableState {
+                name: "table".to_owned(),
+                schema,
+                groups,
+                chain,
+                format: TableFormat::Rows,
+            }],
             lists: vec![
                 list("reader", reader.collect()),
                 list("staged", staged.collect()),
