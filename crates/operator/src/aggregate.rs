@@ -9,14 +9,14 @@
 use crate::context::TaskContext;
 use crate::key::KeySelector;
 use crate::operator::{Flow, Operator};
-use millstream_checkpoint::snapshot::{OperatorSnapshot, RestoredOperator, TableSnapshot};
+use millstream_checkpoint::snapshot::{OperatorSnapshot, RestoredOperator};
 use millstream_core::checkpoint::Barrier;
 use millstream_core::job_graph::RuntimeMode;
 use millstream_core::job_state::DeclaredState;
 use millstream_core::key_group::MaxParallelism;
 use millstream_core::{Key, OperatorError, Record};
 use millstream_shuffle::batch::{AnyBatch, Batch, BoxBatch, cast};
-use millstream_state::KeyedTable;
+use millstream_state::keyed_rows::{Cursor, KeyedRows};
 use std::marker::PhantomData;
 
 /// The name of the state.
@@ -30,24 +30,24 @@ pub fn aggregate_states<K: Key, A: Record>() -> Vec<DeclaredState> {
 /// What both aggregates share: the keys of a batch and their state.
 struct Keyed<K, T, A> {
     selector: Box<dyn KeySelector<K, T>>,
-    table: KeyedTable<K, A>,
+    table: KeyedRows<K, A>,
     /// The keys of the batch at hand; kept for its memory.
     keys: Vec<K>,
     emits_changes: bool,
     max_parallelism: MaxParallelism,
     /// Where [`Keyed::finish`] goes on.
-    cursor: u32,
+    cursor: Cursor,
 }
 
 impl<K: Key, T: Record, A: Record> Keyed<K, T, A> {
     fn new(selector: Box<dyn KeySelector<K, T>>, context: &TaskContext) -> Self {
         Self {
             selector,
-            table: KeyedTable::new(),
+            table: KeyedRows::open(AGGREGATE, context.backing().as_ref()),
             keys: Vec::new(),
             emits_changes: context.mode == RuntimeMode::Streaming,
             max_parallelism: context.max_parallelism,
-            cursor: 0,
+            cursor: Cursor::default(),
         }
     }
 
@@ -68,11 +68,7 @@ impl<K: Key, T: Record, A: Record> Keyed<K, T, A> {
 
     fn snapshot(&mut self, barrier: &Barrier, state: &mut OperatorSnapshot) {
         let base = !barrier.kind.is_savepoint();
-        state.tables.push(TableSnapshot {
-            name: AGGREGATE.to_owned(),
-            schema: KeyedTable::<K, A>::schema(),
-            content: Box::new(self.table.freeze(self.max_parallelism, base)),
-        });
+        state.tables.push(self.table.freeze(AGGREGATE, self.max_parallelism, base));
     }
 
     /// In BATCH mode: the keys with their final values, as many as there is room for.
@@ -81,13 +77,9 @@ impl<K: Key, T: Record, A: Record> Keyed<K, T, A> {
             return Flow::Drained;
         }
         let room = room.saturating_sub(out.len());
-        match self.table.visit_from(self.cursor, room, |_, key, value| out.push((key, value))) {
-            Some(next) => {
-                self.cursor = next;
-                Flow::More
-            }
-            None => Flow::Drained,
-        }
+        let Self { table, cursor, .. } = self;
+        let more = table.visit_from(cursor, room, |_, key, value| out.push((key, value)));
+        if more { Flow::More } else { Flow::Drained }
     }
 }
 

@@ -7,6 +7,8 @@ use millstream_core::ids::JobId;
 use millstream_core::job_graph::RuntimeMode;
 use millstream_core::key_group::MaxParallelism;
 use millstream_shuffle::wake::Wake;
+use millstream_state::backend::Backing;
+pub use millstream_state::backend::StateBackend;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -37,6 +39,8 @@ pub struct TaskContext {
     pub restored: Option<CheckpointId>,
     /// The job's configuration.
     pub configuration: Arc<BTreeMap<String, String>>,
+    /// Where keyed state is; nothing: on the heap.
+    pub state_backend: Option<Arc<dyn StateBackend>>,
     /// Tells processing time.
     pub clock: ProcessingClock,
     /// Wakes the task's thread: for threads that fetch on behalf of an operator.
@@ -72,6 +76,12 @@ pub struct RoutingFunction {
 }
 
 impl TaskContext {
+    /// Where the tables of an operator of this task are, if not on the heap.
+    pub fn backing(&self) -> Option<Backing> {
+        let backend = self.state_backend.clone()?;
+        Some(Backing { backend, max: self.max_parallelism })
+    }
+
     /// A task alone, for tests and harnesses.
     pub fn alone() -> Self {
         Self {
@@ -87,6 +97,7 @@ impl TaskContext {
             checkpointing: false,
             restored: None,
             configuration: Arc::default(),
+            state_backend: None,
             clock: ProcessingClock::system(),
             wake: Wake::new(),
         }

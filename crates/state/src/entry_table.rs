@@ -7,6 +7,7 @@
 //! changed without a look at the ring.
 
 use crate::entry_key::{EntryKey, entry_hash};
+use crate::entry_rows::{EntryRows, EntryWalk, Hashed, Place};
 use crate::restore::RestoreError;
 use crate::table::KeyedTable;
 use millstream_checkpoint::handle::TableSchema;
@@ -46,14 +47,16 @@ pub(crate) fn restore_entries<K: Key, N: Key, V: Record>(
     tables: Vec<RestoredTable>,
     max: MaxParallelism,
 ) -> Result<(), RestoreError> {
-    for RestoredTable { name, schema, blocks } in tables {
-        // Here, key and namespace are one: they are encoded one after the other either way.
-        let TableSchema { key, namespace, value } = schema;
-        let key = Schema::Tuple(vec![key, namespace]);
-        let schema = TableSchema { key, namespace: <()>::schema(), value };
-        rows.restore(RestoredTable { name, schema, blocks }, max)?;
-    }
-    Ok(())
+    tables.into_iter().try_for_each(|table| rows.restore(joined(table), max))
+}
+
+/// The same table, in which key and namespace are one: they are encoded one after the other either
+/// way.
+pub(crate) fn joined(table: RestoredTable) -> RestoredTable {
+    let RestoredTable { name, schema, blocks } = table;
+    let TableSchema { key, namespace, value } = schema;
+    let key = Schema::Tuple(vec![key, namespace]);
+    RestoredTable { name, schema: TableSchema { key, namespace: <()>::schema(), value }, blocks }
 }
 
 /// The rows of the same key before and after a row.
@@ -91,20 +94,6 @@ impl Record for Head {
     }
 }
 
-/// A key and its hash.
-pub(crate) struct Hashed<'a, K> {
-    pub(crate) hash: u64,
-    pub(crate) key: &'a K,
-}
-
-impl<K> Copy for Hashed<'_, K> {}
-
-impl<K> Clone for Hashed<'_, K> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
 /// Where a walk over the rows of a key is.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Walk {
@@ -118,119 +107,27 @@ impl<K: Key, N: Key, V: Record> EntryTable<K, N, V> {
         Self { rows: KeyedTable::new(), links: Vec::new(), heads: KeyedTable::new() }
     }
 
-    /// The table of the rows.
-    pub(crate) fn rows(&self) -> &KeyedTable<EntryKey<K, N>, V> {
-        &self.rows
-    }
-
-    /// What rows, links and heads take.
-    pub(crate) fn memory_bytes(&self) -> usize {
-        self.rows.memory_bytes()
-            + self.links.capacity() * size_of::<Link>()
-            + self.heads.memory_bytes()
-    }
-
-    /// How many rows the key has.
-    pub(crate) fn len(&self, key: Hashed<'_, K>) -> u32 {
-        self.head(key).len
-    }
-
     /// The number of a row; nothing if there is none.
     #[inline]
-    pub(crate) fn find(&self, key: Hashed<'_, K>, entry: &N) -> Option<u32> {
+    fn find(&self, key: Hashed<'_, K>, entry: &N) -> Option<u32> {
         let hash = entry_hash(key.hash, entry.hash64());
         let row = self.rows.find_entry(hash, key.key, entry);
         (row != 0).then_some(row)
     }
 
-    /// What a row holds.
-    #[inline]
-    pub(crate) fn value(&self, row: u32) -> V {
-        self.rows.value_at(row)
-    }
-
-    /// Changes what a row holds.
-    #[inline]
-    pub(crate) fn set(&mut self, row: u32, value: &V) {
-        self.rows.set_at(row, value);
-    }
-
-    /// What a row is called and what it holds.
-    pub(crate) fn row(&self, row: u32) -> (N, V) {
-        (self.rows.key_at(row).entry, self.rows.value_at(row))
-    }
-
-    /// Adds a row that is not there, behind all others of its key.
-    pub(crate) fn append(&mut self, key: Hashed<'_, K>, entry: N, value: &V) {
-        let hash = entry_hash(key.hash, entry.hash64());
-        let row = self.rows.insert(hash, &EntryKey { key: key.key.clone(), entry }, value);
-        self.link(key, row);
-    }
-
-    /// The last row of the key.
-    pub(crate) fn last(&self, key: Hashed<'_, K>) -> Option<u32> {
-        let last = self.head(key).last;
-        (last != 0).then_some(last)
-    }
-
     /// Begins a walk over the rows of the key, first to last.
-    pub(crate) fn walk(&self, key: Hashed<'_, K>) -> Walk {
+    fn begin(&self, key: Hashed<'_, K>) -> Walk {
         let Head { last, len } = self.head(key);
         let row = if len == 0 { 0 } else { self.links[last as usize].after };
         Walk { row, left: len }
     }
 
-    /// The next row of a walk. Only rows that have been passed may be removed meanwhile.
-    pub(crate) fn step(&self, walk: &mut Walk) -> Option<u32> {
+    /// The next row of a walk.
+    fn next(&self, walk: &mut Walk) -> Option<u32> {
         walk.left = walk.left.checked_sub(1)?;
         let row = walk.row;
         walk.row = self.links[row as usize].after;
         Some(row)
-    }
-
-    /// Removes a row.
-    pub(crate) fn remove(&mut self, row: u32) {
-        let EntryKey { key, entry } = self.rows.key_at(row);
-        let key = Hashed { hash: key.hash64(), key: &key };
-        self.unlink(key, row);
-        self.rows.remove_row(entry_hash(key.hash, entry.hash64()), row);
-    }
-
-    /// Removes all rows of the key.
-    pub(crate) fn clear(&mut self, key: Hashed<'_, K>) {
-        let mut walk = self.walk(key);
-        while let Some(row) = self.step(&mut walk) {
-            let entry = self.rows.key_at(row).entry;
-            self.rows.remove_row(entry_hash(key.hash, entry.hash64()), row);
-        }
-        self.heads.remove(key.hash, key.key);
-    }
-
-    /// Up to `limit` rows from the row number `cursor` on, and where to go on if there are more.
-    pub(crate) fn rows_from(&self, cursor: u32, limit: usize) -> (Vec<u32>, Option<u32>) {
-        self.rows.rows_from(cursor, limit)
-    }
-
-    /// What its snapshots hold, as the job graph names it.
-    pub(crate) fn declared(&self, name: &str) -> DeclaredState {
-        declare_entries::<K, N, V>(name)
-    }
-
-    /// The table as it is now.
-    pub(crate) fn freeze(&mut self, name: &str, max: MaxParallelism, base: bool) -> TableSnapshot {
-        freeze_entries(&mut self.rows, name, max, base)
-    }
-
-    /// Takes over what snapshots hold, by key in ascending order.
-    pub(crate) fn restore(
-        &mut self,
-        tables: Vec<RestoredTable>,
-        max: MaxParallelism,
-        order: impl Fn(&N) -> u64,
-    ) -> Result<(), RestoreError> {
-        restore_entries(&mut self.rows, tables, max)?;
-        self.relink(order);
-        Ok(())
     }
 
     /// Links all rows, by key in ascending order.
@@ -290,5 +187,104 @@ impl<K: Key, N: Key, V: Record> EntryTable<K, N, V> {
                 }
             },
         );
+    }
+}
+
+fn number(place: &Place) -> u32 {
+    match place {
+        Place::Row(row) => *row,
+        Place::Key(_) => 0,
+    }
+}
+
+impl<K: Key, N: Key, V: Record> EntryRows<K, N, V> for EntryTable<K, N, V> {
+    fn rows(&mut self) -> usize {
+        self.rows.len()
+    }
+
+    fn memory_bytes(&self) -> usize {
+        self.rows.memory_bytes()
+            + self.links.capacity() * size_of::<Link>()
+            + self.heads.memory_bytes()
+    }
+
+    fn len(&mut self, key: Hashed<'_, K>) -> usize {
+        self.head(key).len as usize
+    }
+
+    #[inline]
+    fn get(&mut self, key: Hashed<'_, K>, entry: &N) -> Option<(Place, V)> {
+        let row = self.find(key, entry)?;
+        Some((Place::Row(row), self.rows.value_at(row)))
+    }
+
+    #[inline]
+    fn set(&mut self, place: &Place, value: &V) {
+        self.rows.set_at(number(place), value);
+    }
+
+    fn insert(&mut self, key: Hashed<'_, K>, entry: N, value: &V) {
+        match self.find(key, &entry) {
+            Some(row) => self.rows.set_at(row, value),
+            None => self.append(key, entry, value),
+        }
+    }
+
+    fn append(&mut self, key: Hashed<'_, K>, entry: N, value: &V) {
+        let hash = entry_hash(key.hash, entry.hash64());
+        let row = self.rows.insert(hash, &EntryKey { key: key.key.clone(), entry }, value);
+        self.link(key, row);
+    }
+
+    fn last(&mut self, key: Hashed<'_, K>) -> Option<N> {
+        let last = self.head(key).last;
+        (last != 0).then(|| self.rows.key_at(last).entry)
+    }
+
+    fn walk(&mut self, key: Hashed<'_, K>) -> EntryWalk {
+        EntryWalk { rows: self.begin(key), ..EntryWalk::default() }
+    }
+
+    fn step(&mut self, walk: &mut EntryWalk) -> Option<(Place, N, V)> {
+        let row = self.next(&mut walk.rows)?;
+        Some((Place::Row(row), self.rows.key_at(row).entry, self.rows.value_at(row)))
+    }
+
+    fn remove(&mut self, place: &Place) {
+        let row = number(place);
+        let EntryKey { key, entry } = self.rows.key_at(row);
+        let key = Hashed { hash: key.hash64(), key: &key };
+        self.unlink(key, row);
+        self.rows.remove_row(entry_hash(key.hash, entry.hash64()), row);
+    }
+
+    fn clear(&mut self, key: Hashed<'_, K>) {
+        let mut walk = self.begin(key);
+        while let Some(row) = self.next(&mut walk) {
+            let entry = self.rows.key_at(row).entry;
+            self.rows.remove_row(entry_hash(key.hash, entry.hash64()), row);
+        }
+        self.heads.remove(key.hash, key.key);
+    }
+
+    fn next_rows(&mut self, cursor: &mut Place, limit: usize) -> Vec<(Place, V)> {
+        let (rows, next) = self.rows.rows_from(number(cursor), limit);
+        *cursor = Place::Row(next.unwrap_or(0));
+        rows.into_iter().map(|row| (Place::Row(row), self.rows.value_at(row))).collect()
+    }
+
+    fn freeze(&mut self, name: &str, max: MaxParallelism, base: bool) -> TableSnapshot {
+        freeze_entries(&mut self.rows, name, max, base)
+    }
+
+    fn restore(
+        &mut self,
+        tables: Vec<RestoredTable>,
+        max: MaxParallelism,
+        order: fn(&N) -> u64,
+    ) -> Result<(), RestoreError> {
+        restore_entries(&mut self.rows, tables, max)?;
+        self.relink(order);
+        Ok(())
     }
 }

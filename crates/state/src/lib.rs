@@ -17,23 +17,30 @@
 //! Values are kept as their encoded rows, so a snapshot needs no access to the user's types, and
 //! memory is known to the byte.
 //!
+//! Tables that do not lie on the heap are [`backend`]'s: [`keyed_rows`] is either of both, `entry_rows`
+//! what maps and lists need of either; `stored` drives a backend by bytes.
+//!
 //! `unsafe` is allowed in `memory.rs`, `pages` and `bucket.rs` (and in `tests/accounting.rs`, which counts
 //! what the allocator gives). Nothing outside them relies on an index being right: what they give
 //! out is checked or in bounds by construction.
 
+pub mod backend;
 mod bits;
 mod bucket;
 mod cell;
 mod changes;
 pub mod entry_key;
+mod entry_rows;
 mod entry_table;
 mod index;
+pub mod keyed_rows;
 pub mod keyed_state;
 mod memory;
 mod pages;
 pub mod restore;
 mod slabs;
 pub mod snapshot;
+mod stored;
 pub mod table;
 pub mod timers;
 pub mod window_table;
@@ -41,6 +48,8 @@ pub mod window_table;
 // `#[derive(KeyedState)]` names this crate by its path; so that the derive also works in here:
 extern crate self as millstream_state;
 
+pub use backend::{Backing, StateBackend};
+pub use keyed_rows::KeyedRows;
 pub use keyed_state::{
     AggregateFunction, AggregatingState, KeyedState, ListState, MapState, ReducingState, ValueState,
 };

@@ -3,6 +3,7 @@
 //! Values may have been written by another version of the program (`RowReader`). Keys may not, unless
 //! their rows are the same bytes: a key's bytes decide its key group.
 
+use crate::backend::StoreError;
 use crate::table::KeyedTable;
 use millstream_checkpoint::handle::TableSchema;
 use millstream_checkpoint::snapshot::RestoredTable;
@@ -32,6 +33,15 @@ pub enum RestoreError {
         /// What differs, and what to do.
         cause: String,
     },
+    /// The backend cannot take it.
+    #[error("could not restore state `{table}`")]
+    Store {
+        /// The state.
+        table: String,
+        /// Why.
+        #[source]
+        cause: StoreError,
+    },
     /// A row does not read back.
     #[error(
         "could not restore state `{table}`: row {row} of a block of key group {group:?}: {cause}"
@@ -48,6 +58,27 @@ pub enum RestoreError {
     },
 }
 
+/// A table that rows are put into.
+pub(crate) trait RowTarget<K, V> {
+    /// Gives each key its value, in order.
+    fn put_rows(&mut self, hashes: &[u64], keys: &[K], values: &[V]);
+
+    /// Removes keys, whether they are there or not.
+    fn remove_rows(&mut self, hashes: &[u64], keys: &[K]);
+}
+
+impl<K: Key, V: Record> RowTarget<K, V> for KeyedTable<K, V> {
+    fn put_rows(&mut self, hashes: &[u64], keys: &[K], values: &[V]) {
+        self.put_batch(hashes, keys, values);
+    }
+
+    fn remove_rows(&mut self, hashes: &[u64], keys: &[K]) {
+        for (hash, key) in hashes.iter().zip(keys) {
+            self.remove(*hash, key);
+        }
+    }
+}
+
 impl<K: Key, V: Record> KeyedTable<K, V> {
     /// Takes over what a snapshot holds for the key groups of this subtask: rows replace those with the
     /// same key, and removed ones take them away. Several tables one after the other are merged.
@@ -56,52 +87,62 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
         table: RestoredTable,
         max: MaxParallelism,
     ) -> Result<(), RestoreError> {
-        let RestoredTable { name, schema, mut blocks } = table;
-        let evolution = evolution(&name, &schema, &Self::schema())?;
-        let mut rows = Rows {
-            keys: Vec::new(),
-            hashes: Vec::new(),
-            values: Vec::new(),
-            max,
-            evolution,
-            row: Vec::new(),
-        };
-        loop {
-            let next = blocks.next();
-            let next = next.map_err(|source| RestoreError::Read { table: name.clone(), source })?;
-            let Some(block) = next else { return Ok(()) };
-            self.apply(&block, &mut rows).map_err(|(row, cause)| RestoreError::Row {
-                table: name.clone(),
-                group: block.group.map(KeyGroup::index),
-                row,
-                cause,
-            })?;
-        }
+        restore_rows(self, table, &Self::schema(), max)
     }
+}
 
-    /// Applies one block. Which row is wrong, and what with it.
-    fn apply(&mut self, block: &Block, rows: &mut Rows<K, V>) -> Result<(), (u32, String)> {
-        let mut input = Input::new(&block.payload);
-        let mut done = 0;
-        while done < block.count {
-            let count = (block.count - done).min(BATCH as u32);
-            for row in done..done + count {
-                let read = rows.read(block, &mut input);
-                read.map_err(|cause| (row, cause))?;
-            }
-            match block.kind {
-                BlockKind::Rows => self.put_batch(&rows.hashes, &rows.keys, &rows.values),
-                _ => {
-                    for (hash, key) in rows.hashes.iter().zip(&rows.keys) {
-                        self.remove(*hash, key);
-                    }
-                }
-            }
-            rows.clear();
-            done += count;
-        }
-        input.finish().map_err(|error| (done, error.to_string()))
+/// Puts into a table what a snapshot holds, block by block.
+pub(crate) fn restore_rows<K: Key, V: Record>(
+    target: &mut impl RowTarget<K, V>,
+    table: RestoredTable,
+    wanted: &TableSchema,
+    max: MaxParallelism,
+) -> Result<(), RestoreError> {
+    let RestoredTable { name, schema, mut blocks } = table;
+    let evolution = evolution(&name, &schema, wanted)?;
+    let mut rows = Rows {
+        keys: Vec::new(),
+        hashes: Vec::new(),
+        values: Vec::new(),
+        max,
+        evolution,
+        row: Vec::new(),
+    };
+    loop {
+        let next = blocks.next();
+        let next = next.map_err(|source| RestoreError::Read { table: name.clone(), source })?;
+        let Some(block) = next else { return Ok(()) };
+        apply(target, &block, &mut rows).map_err(|(row, cause)| RestoreError::Row {
+            table: name.clone(),
+            group: block.group.map(KeyGroup::index),
+            row,
+            cause,
+        })?;
     }
+}
+
+/// Applies one block. Which row is wrong, and what with it.
+fn apply<K: Key, V: Record>(
+    target: &mut impl RowTarget<K, V>,
+    block: &Block,
+    rows: &mut Rows<K, V>,
+) -> Result<(), (u32, String)> {
+    let mut input = Input::new(&block.payload);
+    let mut done = 0;
+    while done < block.count {
+        let count = (block.count - done).min(BATCH as u32);
+        for row in done..done + count {
+            let read = rows.read(block, &mut input);
+            read.map_err(|cause| (row, cause))?;
+        }
+        match block.kind {
+            BlockKind::Rows => target.put_rows(&rows.hashes, &rows.keys, &rows.values),
+            _ => target.remove_rows(&rows.hashes, &rows.keys),
+        }
+        rows.clear();
+        done += count;
+    }
+    input.finish().map_err(|error| (done, error.to_string()))
 }
 
 /// Rows that were read and are not yet in the table.
@@ -153,7 +194,7 @@ impl<K: Key, V: Record> Rows<K, V> {
 }
 
 /// How values of the written schema become values of ours; nothing if they are the same bytes.
-fn evolution(
+pub(crate) fn evolution(
     table: &str,
     written: &TableSchema,
     wanted: &TableSchema,

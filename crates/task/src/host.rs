@@ -15,7 +15,7 @@ use millstream_core::job_graph::OperatorInfo;
 use millstream_core::key_group::KeyGroupRange;
 use millstream_core::status::ExecutionState;
 use millstream_operator::clock::ProcessingClock;
-use millstream_operator::context::{OperatorLabel, TaskContext};
+use millstream_operator::context::{OperatorLabel, StateBackend, TaskContext};
 use millstream_operator::operator::Operator;
 use millstream_operator::plan::{self, OutputOf, Plan, RouterContext, SideOutput, VertexPlan};
 use millstream_rpc::protocol::deployment::TaskDeploymentDescriptor;
@@ -53,6 +53,7 @@ struct Shared {
     storages: Arc<Storages>,
     snapshots: Arc<Snapshots>,
     configuration: Arc<BTreeMap<String, String>>,
+    state_backend: Option<Arc<dyn StateBackend>>,
 }
 
 #[derive(Default)]
@@ -76,9 +77,26 @@ impl TaskHost {
         let configuration = Arc::new(plan.graph.configuration.clone());
         let storages = Arc::new(Storages::new(open_storage));
         let snapshots = Arc::new(Snapshots::new(storages.clone(), events.clone()));
-        let shared =
-            Shared { plan, here, registry, network, events, storages, snapshots, configuration };
+        let shared = Shared {
+            plan,
+            here,
+            registry,
+            network,
+            events,
+            storages,
+            snapshots,
+            configuration,
+            state_backend: None,
+        };
         Self { shared: Arc::new(shared), state: Mutex::default() }
+    }
+
+    /// Keyed state is in this backend and not on the heap. To be said before the first task comes.
+    pub fn with_state_backend(mut self, backend: Option<Arc<dyn StateBackend>>) -> Self {
+        if let Some(shared) = Arc::get_mut(&mut self.shared) {
+            shared.state_backend = backend;
+        }
+        self
     }
 
     /// Does what it is told. Never waits for a task.
@@ -316,6 +334,7 @@ impl Shared {
             checkpointing: descriptor.checkpointing.is_some(),
             restored: descriptor.restore.as_ref().map(|restore| restore.checkpoint),
             configuration: self.configuration.clone(),
+            state_backend: self.state_backend.clone(),
             clock: ProcessingClock::system(),
             wake: wake.clone(),
         }

@@ -91,7 +91,7 @@ impl<K: Key, T: Record, F: KeyedProcessFunction<K, T>> KeyedProcess<K, T, F> {
         Ok(Self {
             selector,
             function,
-            state: KeyedStateStore::new(),
+            state: KeyedStateStore::open(context.backing()),
             timers: TimerService::new(),
             clock: context.clock.clone(),
             max_parallelism: context.max_parallelism,
@@ -181,7 +181,7 @@ impl<K: Key, T: Record, F: KeyedProcessFunction<K, T>> Operator for KeyedProcess
         let timestamps = timestamps.get(*handled..).unwrap_or_default();
         let done = state.each(
             hashes,
-            |_| keys.pop_front().expect("a key per hash"),
+            |i| &keys[i],
             now,
             |i, key, state, cleared| {
                 let record = records.pop_front().expect("a record per hash");
@@ -204,6 +204,7 @@ impl<K: Key, T: Record, F: KeyedProcessFunction<K, T>> Operator for KeyedProcess
             },
         );
         *handled += done;
+        keys.drain(..done);
         told(failure.map_or(Ok(()), Err))?;
         check_surplus::<F::Out>(out.len())?;
         sides.check()?;

@@ -3,9 +3,12 @@
 use super::field::{DefaultField, FieldSpec, StateField};
 use super::scope::CallScope;
 use super::ttl::{Expiring, Lasting, Stored, TtlUpdate};
-use super::{StateTable, expired_rows};
-use crate::entry_table::{EntryTable, Hashed, Walk};
+use super::{StateTable, remove_expired};
+use crate::backend::KeyForm;
+use crate::entry_rows::{EntryRows, EntryWalk, Hashed, Place};
+use crate::entry_table::{EntryTable, declare_entries};
 use crate::restore::RestoreError;
+use crate::stored::entries::StoredEntries;
 use millstream_checkpoint::snapshot::{RestoredTable, TableSnapshot};
 use millstream_core::job_state::DeclaredState;
 use millstream_core::key_group::MaxParallelism;
@@ -31,8 +34,8 @@ impl<T: Record> ListState<T> {
     pub fn pop_front(&mut self) -> Option<T> {
         let table = self.table.get_mut();
         let mut walk = table.walk();
-        let (row, item) = table.step(&mut walk)?;
-        table.remove_row(row);
+        let (place, item) = table.step(&mut walk)?;
+        table.remove_at(&place);
         Some(item)
     }
 
@@ -44,13 +47,13 @@ impl<T: Record> ListState<T> {
 
     /// All items in order.
     pub fn iter(&self) -> impl Iterator<Item = T> {
-        let mut walk = self.table.borrow().walk();
+        let mut walk = self.table.borrow_mut().walk();
         std::iter::from_fn(move || self.table.borrow_mut().step(&mut walk).map(|(_, item)| item))
     }
 
     /// How many items there are. In a field that expires, each is looked at.
     pub fn len(&self) -> usize {
-        self.table.borrow().len()
+        self.table.borrow_mut().len()
     }
 
     /// Whether there are none.
@@ -75,28 +78,29 @@ impl<T: Record> Extend<T> for ListState<T> {
 /// The items of the key of the call that is under way.
 trait Items<T> {
     fn push(&mut self, item: T);
-    fn remove_row(&mut self, row: u32);
-    fn walk(&self) -> Walk;
-    fn step(&mut self, walk: &mut Walk) -> Option<(u32, T)>;
-    fn len(&self) -> usize;
+    fn remove_at(&mut self, place: &Place);
+    fn walk(&mut self) -> EntryWalk;
+    fn step(&mut self, walk: &mut EntryWalk) -> Option<(Place, T)>;
+    fn len(&mut self) -> usize;
     fn clear(&mut self);
     fn table(&mut self) -> &mut dyn StateTable;
 }
 
-/// The items of all keys `P` of the stream, each named by its place, which only grows.
-struct ListTable<P, T, S> {
+/// The items of all keys `P` of the stream in a table of type `E`, each named by its place, which only
+/// grows.
+struct ListTable<P, T, S, E> {
     spec: FieldSpec,
     scope: Rc<CallScope<P>>,
-    items: EntryTable<P, u64, S>,
+    items: E,
     /// Where the removal of expired items goes on.
-    cursor: u32,
-    _item: PhantomData<fn() -> T>,
+    cursor: Place,
+    _types: PhantomData<fn(S) -> T>,
 }
 
-impl<P: Key, T: Record, S: Stored<T>> ListTable<P, T, S> {
-    fn boxed(spec: FieldSpec, scope: &Rc<CallScope<P>>) -> Box<Self> {
-        let (scope, items) = (scope.clone(), EntryTable::new());
-        Box::new(Self { spec, scope, items, cursor: 0, _item: PhantomData })
+impl<P: Key, T: Record, S: Stored<T>, E: EntryRows<P, u64, S>> ListTable<P, T, S, E> {
+    fn boxed(spec: FieldSpec, scope: &Rc<CallScope<P>>, items: E) -> Box<Self> {
+        let (scope, cursor) = (scope.clone(), Place::default());
+        Box::new(Self { spec, scope, items, cursor, _types: PhantomData })
     }
 
     fn hides(&self, stored: &S) -> bool {
@@ -104,47 +108,45 @@ impl<P: Key, T: Record, S: Stored<T>> ListTable<P, T, S> {
     }
 }
 
-impl<P: Key, T: Record, S: Stored<T>> Items<T> for ListTable<P, T, S> {
+impl<P: Key, T: Record, S: Stored<T>, E: EntryRows<P, u64, S>> Items<T> for ListTable<P, T, S, E> {
     fn push(&mut self, item: T) {
         let (key, hash) = self.scope.key();
         let key = Hashed { hash, key: &*key };
-        let place = self.items.last(key).map_or(0, |row| self.items.row(row).0 + 1);
+        let place = self.items.last(key).map_or(0, |last| last + 1);
         self.items.append(key, place, &S::new(item, self.scope.now()));
     }
 
-    fn remove_row(&mut self, row: u32) {
-        self.items.remove(row);
+    fn remove_at(&mut self, place: &Place) {
+        self.items.remove(place);
     }
 
-    fn walk(&self) -> Walk {
+    fn walk(&mut self) -> EntryWalk {
         let (key, hash) = self.scope.key();
         self.items.walk(Hashed { hash, key: &key })
     }
 
-    fn step(&mut self, walk: &mut Walk) -> Option<(u32, T)> {
+    fn step(&mut self, walk: &mut EntryWalk) -> Option<(Place, T)> {
         loop {
-            let row = self.items.step(walk)?;
-            let mut stored = self.items.value(row);
+            let (place, _, mut stored) = self.items.step(walk)?;
             if self.hides(&stored) {
                 continue;
             }
             if self.spec.ttl.is_some_and(|ttl| ttl.update == TtlUpdate::ReadWrite) {
                 stored.touch(self.scope.now());
-                self.items.set(row, &stored);
+                self.items.set(&place, &stored);
             }
-            return Some((row, stored.into_value()));
+            return Some((place, stored.into_value()));
         }
     }
 
-    fn len(&self) -> usize {
-        let (key, hash) = self.scope.key();
+    fn len(&mut self) -> usize {
+        let scope = self.scope.clone();
+        let (key, hash) = scope.key();
         let key = Hashed { hash, key: &*key };
-        if self.spec.ttl.is_none() {
-            return self.items.len(key) as usize;
-        }
+        let Some(ttl) = self.spec.ttl else { return self.items.len(key) };
         let mut walk = self.items.walk(key);
         let rows = std::iter::from_fn(|| self.items.step(&mut walk));
-        rows.filter(|row| !self.hides(&self.items.value(*row))).count()
+        rows.filter(|(_, _, stored)| !ttl.hides(stored.written_at(), scope.now())).count()
     }
 
     fn clear(&mut self) {
@@ -157,13 +159,15 @@ impl<P: Key, T: Record, S: Stored<T>> Items<T> for ListTable<P, T, S> {
     }
 }
 
-impl<P: Key, T: Record, S: Stored<T>> StateTable for ListTable<P, T, S> {
+impl<P: Key, T: Record, S: Stored<T>, E: EntryRows<P, u64, S>> StateTable
+    for ListTable<P, T, S, E>
+{
     fn spec(&self) -> &FieldSpec {
         &self.spec
     }
 
-    fn rows(&self) -> usize {
-        self.items.rows().len()
+    fn rows(&mut self) -> usize {
+        self.items.rows()
     }
 
     fn memory_bytes(&self) -> usize {
@@ -171,7 +175,7 @@ impl<P: Key, T: Record, S: Stored<T>> StateTable for ListTable<P, T, S> {
     }
 
     fn declared(&self) -> DeclaredState {
-        self.items.declared(self.spec.name).with_aliases(self.spec.aliases)
+        declare_entries::<P, u64, S>(self.spec.name).with_aliases(self.spec.aliases)
     }
 
     fn freeze(&mut self, max: MaxParallelism, base: bool) -> TableSnapshot {
@@ -187,9 +191,21 @@ impl<P: Key, T: Record, S: Stored<T>> StateTable for ListTable<P, T, S> {
     }
 
     fn sweep(&mut self, now: Timestamp, limit: usize) {
-        let ttl = self.spec.ttl.as_ref();
-        for row in expired_rows(&mut self.items, &mut self.cursor, ttl, now, limit) {
-            self.items.remove(row);
+        remove_expired(&mut self.items, &mut self.cursor, self.spec.ttl, now, limit);
+    }
+}
+
+/// On the heap, or in the backend.
+fn open<P: Key, T: Record, S: Stored<T>>(
+    spec: FieldSpec,
+    scope: &Rc<CallScope<P>>,
+) -> Box<dyn Items<T>> {
+    match scope.backing() {
+        None => ListTable::boxed(spec, scope, EntryTable::<P, u64, S>::new()),
+        Some(backing) => {
+            let form = KeyForm::RowWithPlace;
+            let items = StoredEntries::<P, u64, S>::new(spec.name, form, backing);
+            ListTable::boxed(spec, scope, items)
         }
     }
 }
@@ -213,9 +229,9 @@ impl<T: Record> StateField for ListState<T> {
 
 impl<T: Record> DefaultField for ListState<T> {
     fn open<P: Key>(spec: FieldSpec, scope: &Rc<CallScope<P>>) -> Self {
-        let table: Box<dyn Items<T>> = match spec.ttl {
-            None => ListTable::<P, T, Lasting<T>>::boxed(spec, scope),
-            Some(_) => ListTable::<P, T, Expiring<T>>::boxed(spec, scope),
+        let table = match spec.ttl {
+            None => open::<P, T, Lasting<T>>(spec, scope),
+            Some(_) => open::<P, T, Expiring<T>>(spec, scope),
         };
         Self { table: RefCell::new(table) }
     }

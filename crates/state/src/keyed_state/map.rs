@@ -3,9 +3,12 @@
 use super::field::{DefaultField, FieldSpec, StateField};
 use super::scope::CallScope;
 use super::ttl::{Expiring, Lasting, Stored, Ttl, TtlUpdate};
-use super::{StateTable, expired_rows};
-use crate::entry_table::{EntryTable, Hashed, Walk};
+use super::{StateTable, remove_expired};
+use crate::backend::KeyForm;
+use crate::entry_rows::{EntryRows, EntryWalk, Hashed, Place};
+use crate::entry_table::{EntryTable, declare_entries};
 use crate::restore::RestoreError;
+use crate::stored::entries::StoredEntries;
 use millstream_checkpoint::snapshot::{RestoredTable, TableSnapshot};
 use millstream_core::job_state::DeclaredState;
 use millstream_core::key_group::MaxParallelism;
@@ -17,7 +20,7 @@ use std::rc::Rc;
 
 /// A map per key of the stream. Each entry is a row of its own: reading or changing one takes the
 /// same time whatever the size of the map. Entries are iterated in the order in which they were put
-/// first; after a restore in any order.
+/// first; after a restore, and in a backend, in any order.
 pub struct MapState<K, V> {
     table: RefCell<Box<dyn Entries<K, V>>>,
 }
@@ -58,16 +61,16 @@ impl<K: Key, V: Record> MapState<K, V> {
     pub fn retain(&mut self, keep: impl Fn(&K, &V) -> bool) {
         let table = self.table.get_mut();
         let mut walk = table.walk();
-        while let Some((row, key, value)) = table.step(&mut walk) {
+        while let Some((place, key, value)) = table.step(&mut walk) {
             if !keep(&key, &value) {
-                table.remove_row(row);
+                table.remove_at(&place);
             }
         }
     }
 
     /// All entries.
     pub fn iter(&self) -> impl Iterator<Item = (K, V)> {
-        let mut walk = self.table.borrow().walk();
+        let mut walk = self.table.borrow_mut().walk();
         std::iter::from_fn(move || {
             self.table.borrow_mut().step(&mut walk).map(|(_, key, value)| (key, value))
         })
@@ -75,7 +78,7 @@ impl<K: Key, V: Record> MapState<K, V> {
 
     /// How many entries there are. In a field that expires, each is looked at.
     pub fn len(&self) -> usize {
-        self.table.borrow().len()
+        self.table.borrow_mut().len()
     }
 
     /// Whether there are none.
@@ -96,28 +99,28 @@ trait Entries<K, V> {
     fn insert(&mut self, key: K, value: V);
     fn update(&mut self, key: K, change: &mut dyn FnMut(Option<V>) -> V);
     fn remove(&mut self, key: &K) -> Option<V>;
-    fn remove_row(&mut self, row: u32);
-    fn walk(&self) -> Walk;
-    fn step(&mut self, walk: &mut Walk) -> Option<(u32, K, V)>;
-    fn len(&self) -> usize;
+    fn remove_at(&mut self, place: &Place);
+    fn walk(&mut self) -> EntryWalk;
+    fn step(&mut self, walk: &mut EntryWalk) -> Option<(Place, K, V)>;
+    fn len(&mut self) -> usize;
     fn clear(&mut self);
     fn table(&mut self) -> &mut dyn StateTable;
 }
 
-/// The entries of all keys `P` of the stream.
-struct MapTable<P, K, V, S> {
+/// The entries of all keys `P` of the stream, in a table of type `E`.
+struct MapTable<P, K, V, S, E> {
     spec: FieldSpec,
     scope: Rc<CallScope<P>>,
-    entries: EntryTable<P, K, S>,
+    entries: E,
     /// Where the removal of expired entries goes on.
-    cursor: u32,
-    _value: PhantomData<fn() -> V>,
+    cursor: Place,
+    _types: PhantomData<fn(K, S) -> V>,
 }
 
-impl<P: Key, K: Key, V: Record, S: Stored<V>> MapTable<P, K, V, S> {
-    fn boxed(spec: FieldSpec, scope: &Rc<CallScope<P>>) -> Box<Self> {
-        let (scope, entries) = (scope.clone(), EntryTable::new());
-        Box::new(Self { spec, scope, entries, cursor: 0, _value: PhantomData })
+impl<P: Key, K: Key, V: Record, S: Stored<V>, E: EntryRows<P, K, S>> MapTable<P, K, V, S, E> {
+    fn boxed(spec: FieldSpec, scope: &Rc<CallScope<P>>, entries: E) -> Box<Self> {
+        let (scope, cursor) = (scope.clone(), Place::default());
+        Box::new(Self { spec, scope, entries, cursor, _types: PhantomData })
     }
 
     /// Whether an entry of that time is not to be seen.
@@ -126,51 +129,47 @@ impl<P: Key, K: Key, V: Record, S: Stored<V>> MapTable<P, K, V, S> {
     }
 
     /// The entry has been looked at.
-    fn touch(&mut self, row: u32, stored: &mut S) {
+    fn touch(&mut self, place: &Place, stored: &mut S) {
         if self.spec.ttl.is_some_and(|ttl: Ttl| ttl.update == TtlUpdate::ReadWrite) {
             stored.touch(self.scope.now());
-            self.entries.set(row, stored);
+            self.entries.set(place, stored);
         }
     }
 
-    /// The row of an entry and what it holds, unless it has expired.
-    fn find(&self, key: &K) -> Option<(u32, S)> {
+    /// Where an entry is and what it holds, unless it has expired.
+    fn find(&mut self, key: &K) -> Option<(Place, S)> {
         let (of, hash) = self.scope.key();
-        let row = self.entries.find(Hashed { hash, key: &of }, key)?;
-        let stored = self.entries.value(row);
-        (!self.hides(&stored)).then_some((row, stored))
+        let found = self.entries.get(Hashed { hash, key: &of }, key);
+        found.filter(|(_, stored)| !self.hides(stored))
     }
 }
 
-impl<P: Key, K: Key, V: Record, S: Stored<V>> Entries<K, V> for MapTable<P, K, V, S> {
+impl<P: Key, K: Key, V: Record, S: Stored<V>, E: EntryRows<P, K, S>> Entries<K, V>
+    for MapTable<P, K, V, S, E>
+{
     fn get(&mut self, key: &K) -> Option<V> {
-        let (row, mut stored) = self.find(key)?;
-        self.touch(row, &mut stored);
+        let (place, mut stored) = self.find(key)?;
+        self.touch(&place, &mut stored);
         Some(stored.into_value())
     }
 
     fn contains(&mut self, key: &K) -> bool {
-        self.find(key).map(|(row, mut stored)| self.touch(row, &mut stored)).is_some()
+        self.find(key).map(|(place, mut stored)| self.touch(&place, &mut stored)).is_some()
     }
 
     fn insert(&mut self, key: K, value: V) {
         let (of, hash) = self.scope.key();
-        let of = Hashed { hash, key: &*of };
-        let stored = S::new(value, self.scope.now());
-        match self.entries.find(of, &key) {
-            Some(row) => self.entries.set(row, &stored),
-            None => self.entries.append(of, key, &stored),
-        }
+        self.entries.insert(Hashed { hash, key: &of }, key, &S::new(value, self.scope.now()));
     }
 
     fn update(&mut self, key: K, change: &mut dyn FnMut(Option<V>) -> V) {
-        let (of, hash) = self.scope.key();
-        let (of, now) = (Hashed { hash, key: &*of }, self.scope.now());
-        match self.entries.find(of, &key) {
-            Some(row) => {
-                let former = self.entries.value(row);
+        let scope = self.scope.clone();
+        let (of, hash) = scope.key();
+        let (of, now) = (Hashed { hash, key: &*of }, scope.now());
+        match self.entries.get(of, &key) {
+            Some((place, former)) => {
                 let former = (!self.hides(&former)).then(|| former.into_value());
-                self.entries.set(row, &S::new(change(former), now));
+                self.entries.set(&place, &S::new(change(former), now));
             }
             None => self.entries.append(of, key, &S::new(change(None), now)),
         }
@@ -178,41 +177,38 @@ impl<P: Key, K: Key, V: Record, S: Stored<V>> Entries<K, V> for MapTable<P, K, V
 
     fn remove(&mut self, key: &K) -> Option<V> {
         let (of, hash) = self.scope.key();
-        let row = self.entries.find(Hashed { hash, key: &of }, key)?;
-        let stored = self.entries.value(row);
-        self.entries.remove(row);
+        let (place, stored) = self.entries.get(Hashed { hash, key: &of }, key)?;
+        self.entries.remove(&place);
         (!self.hides(&stored)).then(|| stored.into_value())
     }
 
-    fn remove_row(&mut self, row: u32) {
-        self.entries.remove(row);
+    fn remove_at(&mut self, place: &Place) {
+        self.entries.remove(place);
     }
 
-    fn walk(&self) -> Walk {
+    fn walk(&mut self) -> EntryWalk {
         let (key, hash) = self.scope.key();
         self.entries.walk(Hashed { hash, key: &key })
     }
 
-    fn step(&mut self, walk: &mut Walk) -> Option<(u32, K, V)> {
+    fn step(&mut self, walk: &mut EntryWalk) -> Option<(Place, K, V)> {
         loop {
-            let row = self.entries.step(walk)?;
-            let (key, mut stored) = self.entries.row(row);
+            let (place, key, mut stored) = self.entries.step(walk)?;
             if !self.hides(&stored) {
-                self.touch(row, &mut stored);
-                return Some((row, key, stored.into_value()));
+                self.touch(&place, &mut stored);
+                return Some((place, key, stored.into_value()));
             }
         }
     }
 
-    fn len(&self) -> usize {
-        let (key, hash) = self.scope.key();
+    fn len(&mut self) -> usize {
+        let scope = self.scope.clone();
+        let (key, hash) = scope.key();
         let key = Hashed { hash, key: &*key };
-        if self.spec.ttl.is_none() {
-            return self.entries.len(key) as usize;
-        }
+        let Some(ttl) = self.spec.ttl else { return self.entries.len(key) };
         let mut walk = self.entries.walk(key);
         let rows = std::iter::from_fn(|| self.entries.step(&mut walk));
-        rows.filter(|row| !self.hides(&self.entries.value(*row))).count()
+        rows.filter(|(_, _, stored)| !ttl.hides(stored.written_at(), scope.now())).count()
     }
 
     fn clear(&mut self) {
@@ -225,13 +221,15 @@ impl<P: Key, K: Key, V: Record, S: Stored<V>> Entries<K, V> for MapTable<P, K, V
     }
 }
 
-impl<P: Key, K: Key, V: Record, S: Stored<V>> StateTable for MapTable<P, K, V, S> {
+impl<P: Key, K: Key, V: Record, S: Stored<V>, E: EntryRows<P, K, S>> StateTable
+    for MapTable<P, K, V, S, E>
+{
     fn spec(&self) -> &FieldSpec {
         &self.spec
     }
 
-    fn rows(&self) -> usize {
-        self.entries.rows().len()
+    fn rows(&mut self) -> usize {
+        self.entries.rows()
     }
 
     fn memory_bytes(&self) -> usize {
@@ -239,7 +237,7 @@ impl<P: Key, K: Key, V: Record, S: Stored<V>> StateTable for MapTable<P, K, V, S
     }
 
     fn declared(&self) -> DeclaredState {
-        self.entries.declared(self.spec.name).with_aliases(self.spec.aliases)
+        declare_entries::<P, K, S>(self.spec.name).with_aliases(self.spec.aliases)
     }
 
     fn freeze(&mut self, max: MaxParallelism, base: bool) -> TableSnapshot {
@@ -255,9 +253,20 @@ impl<P: Key, K: Key, V: Record, S: Stored<V>> StateTable for MapTable<P, K, V, S
     }
 
     fn sweep(&mut self, now: Timestamp, limit: usize) {
-        let ttl = self.spec.ttl.as_ref();
-        for row in expired_rows(&mut self.entries, &mut self.cursor, ttl, now, limit) {
-            self.entries.remove(row);
+        remove_expired(&mut self.entries, &mut self.cursor, self.spec.ttl, now, limit);
+    }
+}
+
+/// On the heap, or in the backend.
+fn open<P: Key, K: Key, V: Record, S: Stored<V>>(
+    spec: FieldSpec,
+    scope: &Rc<CallScope<P>>,
+) -> Box<dyn Entries<K, V>> {
+    match scope.backing() {
+        None => MapTable::boxed(spec, scope, EntryTable::<P, K, S>::new()),
+        Some(backing) => {
+            let entries = StoredEntries::<P, K, S>::new(spec.name, KeyForm::Row, backing);
+            MapTable::boxed(spec, scope, entries)
         }
     }
 }
@@ -282,9 +291,9 @@ impl<K: Key, V: Record> StateField for MapState<K, V> {
 impl<K: Key, V: Record> DefaultField for MapState<K, V> {
     fn open<P: Key>(spec: FieldSpec, scope: &Rc<CallScope<P>>) -> Self {
         const { assert!(K::CANONICAL, "a map's key needs one encoding: no floats, no unordered maps") };
-        let table: Box<dyn Entries<K, V>> = match spec.ttl {
-            None => MapTable::<P, K, V, Lasting<V>>::boxed(spec, scope),
-            Some(_) => MapTable::<P, K, V, Expiring<V>>::boxed(spec, scope),
+        let table = match spec.ttl {
+            None => open::<P, K, V, Lasting<V>>(spec, scope),
+            Some(_) => open::<P, K, V, Expiring<V>>(spec, scope),
         };
         Self { table: RefCell::new(table) }
     }

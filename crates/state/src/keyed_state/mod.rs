@@ -30,7 +30,7 @@ pub use store::KeyedStateStore;
 pub use ttl::{Ttl, TtlUpdate, TtlVisibility};
 pub use value::ValueState;
 
-use crate::entry_table::EntryTable;
+use crate::entry_rows::{EntryRows, Place};
 use crate::restore::RestoreError;
 use millstream_checkpoint::snapshot::{RestoredTable, TableSnapshot};
 #[doc(hidden)]
@@ -131,8 +131,8 @@ pub trait StateTable {
     /// What the attributes of the field say.
     fn spec(&self) -> &FieldSpec;
 
-    /// How many rows there are, of all keys.
-    fn rows(&self) -> usize;
+    /// How many rows there are, of all keys. A backend has to count them.
+    fn rows(&mut self) -> usize;
 
     /// What it takes.
     fn memory_bytes(&self) -> usize;
@@ -154,25 +154,22 @@ pub trait StateTable {
     fn sweep(&mut self, now: Timestamp, limit: usize);
 }
 
-/// Of the next `limit` rows those that have expired. The cursor goes round. Values that were written
-/// before their field began to expire count from now on.
-fn expired_rows<K: Key, N: Key, V, S: Stored<V>>(
-    table: &mut EntryTable<K, N, S>,
-    cursor: &mut u32,
-    ttl: Option<&Ttl>,
+/// Looks at the next `limit` rows and removes those that have expired. The cursor goes round. Values
+/// that were written before their field began to expire count from now on.
+fn remove_expired<K, N, V, S: Stored<V>>(
+    table: &mut impl EntryRows<K, N, S>,
+    cursor: &mut Place,
+    ttl: Option<Ttl>,
     now: Timestamp,
     limit: usize,
-) -> Vec<u32> {
-    let Some(ttl) = ttl else { return Vec::new() };
-    let (mut rows, next) = table.rows_from(*cursor, limit);
-    *cursor = next.unwrap_or(0);
-    rows.retain(|row| {
-        let mut stored = table.value(*row);
+) {
+    let Some(ttl) = ttl else { return };
+    for (place, mut stored) in table.next_rows(cursor, limit) {
         if stored.written_at() == ttl::UNKNOWN {
             stored.touch(now);
-            table.set(*row, &stored);
+            table.set(&place, &stored);
+        } else if ttl.is_over(stored.written_at(), now) {
+            table.remove(&place);
         }
-        ttl.is_over(stored.written_at(), now)
-    });
-    rows
+    }
 }

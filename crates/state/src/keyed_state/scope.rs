@@ -1,6 +1,8 @@
 //! [`CallScope`]: the key and the time of the call of a user's function that is under way. Fields
-//! that keep rows of their own (maps, lists) look here for whose rows are meant.
+//! that keep rows of their own (maps, lists) look here for whose rows are meant, and, when they are
+//! opened, for where their rows are to be.
 
+use crate::backend::Backing;
 use millstream_core::time::Timestamp;
 use std::cell::{Cell, Ref, RefCell};
 
@@ -9,12 +11,18 @@ pub struct CallScope<K> {
     key: RefCell<Option<K>>,
     hash: Cell<u64>,
     now: Cell<Timestamp>,
+    backing: Option<Backing>,
 }
 
 impl<K: Clone> CallScope<K> {
-    /// No call yet.
-    pub(crate) fn new() -> Self {
-        Self { key: RefCell::new(None), hash: Cell::new(0), now: Cell::new(0) }
+    /// No call yet. Without a backend, rows are on the heap.
+    pub(crate) fn new(backing: Option<Backing>) -> Self {
+        Self { key: RefCell::new(None), hash: Cell::new(0), now: Cell::new(0), backing }
+    }
+
+    /// Where rows are, if not on the heap.
+    pub(crate) fn backing(&self) -> Option<&Backing> {
+        self.backing.as_ref()
     }
 
     /// The calls from now on are for this key.

@@ -2,10 +2,12 @@
 
 use super::scope::CallScope;
 use super::{FieldSpec, KeyedState, StateTable};
+use crate::backend::Backing;
+use crate::keyed_rows::{Cursor, KeyedRows};
 use crate::restore::RestoreError;
 use crate::table::{KeyedTable, Visited};
 use millstream_checkpoint::handle::TableSchema;
-use millstream_checkpoint::snapshot::{OperatorSnapshot, RestoredOperator, TableSnapshot};
+use millstream_checkpoint::snapshot::{OperatorSnapshot, RestoredOperator};
 use millstream_core::job_state::DeclaredState;
 use millstream_core::key_group::MaxParallelism;
 use millstream_core::time::Timestamp;
@@ -22,27 +24,33 @@ pub struct KeyedStateStore<K, S: KeyedState> {
     /// What the user's function sees: for the length of a call, the state of its key.
     state: S,
     scope: Rc<CallScope<K>>,
-    rows: KeyedTable<K, S::Row>,
+    rows: KeyedRows<K, S::Row>,
     /// The encoding of what a new key has: such a row need not be kept.
     new_row: Vec<u8>,
     scratch: Vec<u8>,
     /// Where the removal of expired values goes on.
-    cursor: u32,
+    cursor: Cursor,
 }
 
 impl<K: Key, S: KeyedState> KeyedStateStore<K, S> {
-    /// No keys and no memory.
+    /// No keys and no memory; on the heap.
     pub fn new() -> Self {
-        let scope = Rc::new(CallScope::new());
+        Self::open(None)
+    }
+
+    /// No keys and no memory; in this backend, if there is one.
+    pub fn open(backing: Option<Backing>) -> Self {
+        let rows = KeyedRows::open(ROW, backing.as_ref());
+        let scope = Rc::new(CallScope::new(backing));
         let mut new_row = Vec::new();
         S::new_row().encode(&mut new_row);
-        let (state, rows) = (S::open(&scope), KeyedTable::new());
-        Self { state, scope, rows, new_row, scratch: Vec::new(), cursor: 0 }
+        let state = S::open(&scope);
+        Self { state, scope, rows, new_row, scratch: Vec::new(), cursor: Cursor::default() }
     }
 
     /// For each element in order: puts the state of its key into the struct, calls `f` with it, and
     /// takes it back; until `f` breaks. How many calls there were. Element `i` has the hash
-    /// `hashes[i]` and the key `key(i)`.
+    /// `hashes[i]` and the key `key(i)`, for which it may be asked ahead of its call.
     #[inline]
     pub fn each<Q: Borrow<K>>(
         &mut self,
@@ -113,9 +121,9 @@ impl<K: Key, S: KeyedState> KeyedStateStore<K, S> {
         bytes
     }
 
-    /// How many keys have a row.
-    pub fn rows(&self) -> usize {
-        self.rows.len()
+    /// How many keys have a row. A backend has to count them.
+    pub fn rows(&mut self) -> usize {
+        self.rows.count()
     }
 
     /// Looks at up to so many rows of each table that may hold expired values, and removes those.
@@ -134,18 +142,18 @@ impl<K: Key, S: KeyedState> KeyedStateStore<K, S> {
 
     fn sweep_rows(&mut self, now: Timestamp, limit: usize) {
         let mut changed = Vec::new();
-        let next = self.rows.visit_from(self.cursor, limit, |hash, key, mut row| {
-            self.scratch.clear();
-            row.encode(&mut self.scratch);
-            let before = self.scratch.len();
+        let Self { rows, cursor, scratch, .. } = self;
+        rows.visit_from(cursor, limit, |hash, key, mut row| {
+            scratch.clear();
+            row.encode(scratch);
+            let before = scratch.len();
             S::expire(&mut row, now);
-            row.encode(&mut self.scratch);
-            let (before, after) = self.scratch.split_at(before);
+            row.encode(scratch);
+            let (before, after) = scratch.split_at(before);
             if before != after {
                 changed.push((hash, key, row));
             }
         });
-        self.cursor = next.unwrap_or(0);
         for (hash, key, row) in changed {
             if S::is_absent(&row) {
                 self.rows.remove(hash, &key);
@@ -169,9 +177,7 @@ impl<K: Key, S: KeyedState> KeyedStateStore<K, S> {
     /// Hands over all state as it is now; `base` as for [`KeyedTable::freeze`].
     pub fn snapshot(&mut self, max: MaxParallelism, base: bool, snapshot: &mut OperatorSnapshot) {
         if S::HAS_ROW {
-            let (name, schema) = (ROW.to_owned(), KeyedTable::<K, S::Row>::schema());
-            let content = Box::new(self.rows.freeze(max, base));
-            snapshot.tables.push(TableSnapshot { name, schema, content });
+            snapshot.tables.push(self.rows.freeze(ROW, max, base));
         }
         self.state.tables(&mut |table| snapshot.tables.push(table.freeze(max, base)));
     }

@@ -1,6 +1,7 @@
 //! State structs through their store: what a function leaves in a field is what it finds there at the
-//! key's next call, and nowhere else.
+//! key's next call, and nowhere else. Run for each backend.
 
+use super::backing;
 use millstream_core::{Record, Str};
 use millstream_state::keyed_state::{KeyedStateStore, StateTable};
 use millstream_state::{
@@ -49,6 +50,11 @@ struct All {
     items: ListState<u64>,
 }
 
+/// No keys yet, in the backend whose turn it is.
+fn store<S: KeyedState>() -> KeyedStateStore<u64, S> {
+    KeyedStateStore::open(backing())
+}
+
 /// Calls `f` with the state of a key.
 fn call<S: KeyedState, R>(
     store: &mut KeyedStateStore<u64, S>,
@@ -61,7 +67,7 @@ fn call<S: KeyedState, R>(
 
 #[test]
 fn each_key_has_its_own_fields_of_every_kind() {
-    let mut store = KeyedStateStore::<u64, All>::new();
+    let mut store = store::<All>();
     for round in 1..=3_u64 {
         for key in 0..500 {
             call(&mut store, key, 0, |state| {
@@ -94,7 +100,7 @@ fn each_key_has_its_own_fields_of_every_kind() {
 
 #[test]
 fn a_key_that_is_cleared_begins_anew_and_takes_no_memory() {
-    let mut store = KeyedStateStore::<u64, All>::new();
+    let mut store = store::<All>();
     let fill = |state: &mut All| {
         state.count = 7;
         state.value.set(Str::new("x"));
@@ -120,7 +126,7 @@ fn a_key_that_is_cleared_begins_anew_and_takes_no_memory() {
 
 #[test]
 fn a_key_that_is_only_looked_at_takes_no_row() {
-    let mut store = KeyedStateStore::<u64, All>::new();
+    let mut store = store::<All>();
     for key in 0..100 {
         call(&mut store, key, 0, |state| assert_eq!((state.count, state.pages.len()), (0, 0)));
     }
@@ -129,7 +135,7 @@ fn a_key_that_is_only_looked_at_takes_no_row() {
 
 #[test]
 fn calls_stop_where_the_function_breaks() {
-    let mut store = KeyedStateStore::<u64, All>::new();
+    let mut store = store::<All>();
     let keys: Vec<u64> = (0..300).collect();
     let hashes: Vec<u64> = keys.iter().map(Record::hash64).collect();
     let done = store.each(
@@ -160,7 +166,7 @@ struct Passing {
 
 #[test]
 fn state_expires_field_by_field_and_entry_by_entry() {
-    let mut store = KeyedStateStore::<u64, Passing>::new();
+    let mut store = store::<Passing>();
     call(&mut store, 7, 0, |state| {
         state.value.set(1);
         state.read.set(2);
@@ -187,7 +193,7 @@ fn state_expires_field_by_field_and_entry_by_entry() {
 
 #[test]
 fn what_has_expired_is_removed_even_if_nobody_asks_for_it() {
-    let mut store = KeyedStateStore::<u64, Passing>::new();
+    let mut store = store::<Passing>();
     for key in 0..1_000 {
         call(&mut store, key, 0, |state| {
             state.value.set(key);
@@ -213,7 +219,7 @@ fn what_has_expired_is_removed_even_if_nobody_asks_for_it() {
 
 #[test]
 fn maps_and_lists_agree_with_plain_ones_whatever_is_done_to_them() {
-    let mut store = KeyedStateStore::<u64, All>::new();
+    let mut store = store::<All>();
     let mut maps = BTreeMap::<u64, BTreeMap<Str, u32>>::new();
     let mut lists = BTreeMap::<u64, Vec<u64>>::new();
     let mut word = 1_u64;
