@@ -11,6 +11,7 @@ use crate::process::storage::Storages;
 use crate::process::task_manager::start_task_executor;
 use crate::resume;
 use crate::session::{ClusterClient, SubmittedJob};
+use crate::state_backend;
 use millstream_api::error::{Error, ErrorCode, Result};
 use millstream_api::executor::{JobClient, PipelineExecutor};
 use millstream_core::config::{ConfigError, Configuration, catalog};
@@ -63,6 +64,7 @@ impl PipelineExecutor for EmbeddedExecutor {
         for warning in &plan.warnings {
             eprintln!("warning: {warning}");
         }
+        state_backend::check(&plan.graph.configuration)?;
         resume::check(&plan.graph)?;
         let cluster = self.cluster()?;
         let job = cluster.submit(plan)?;

@@ -5,6 +5,7 @@
 //! what the TaskManager says; tasks run on their slots' threads.
 
 use crate::process::storage::Storages;
+use crate::state_backend;
 use millstream_api::error::{Error, ErrorCode, Result};
 use millstream_api::executor::{JobClient, JobHandle, JobResult, PipelineExecutor};
 use millstream_core::ids::{JobId, ResourceId};
@@ -92,6 +93,10 @@ impl JobProcessExecutor {
             ));
         }
         plan.graph = submitted.clone();
+        // The process's working directory goes with it, however it ends.
+        let directory = std::env::current_dir().unwrap_or_else(|_| std::env::temp_dir());
+        let backend = state_backend::open(&submitted.configuration, &directory)
+            .unwrap_or_else(|error| self.unfit(error.to_string()));
         let registry = PartitionRegistry::new();
         let network = Network::new(NetworkConfig::new(self.information.job), registry.clone());
         let events = teller(&self.link);
@@ -102,7 +107,8 @@ impl JobProcessExecutor {
             network.clone(),
             events.clone(),
             self.storages.factory(),
-        );
+        )
+        .with_state_backend(backend);
         let host = Arc::new(host);
         start_thread("data-intake", move || take_connections(&network));
         let watched = Arc::downgrade(&host);

@@ -40,6 +40,7 @@ pub mod planning;
 pub mod process;
 mod resume;
 pub mod session;
+mod state_backend;
 pub mod submission;
 
 pub use millstream_api as api;

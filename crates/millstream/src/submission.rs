@@ -6,6 +6,7 @@ use crate::process::children::chain;
 use crate::process::daemon::{BLOB_PATIENCE, NO_SECRET, resolve};
 use crate::resume;
 use crate::session::{ClusterClient, SubmittedJob};
+use crate::state_backend;
 use millstream_api::error::{Error, ErrorCode, Result};
 use millstream_api::executor::{JobClient, JobHandle, JobResult, PipelineExecutor};
 use millstream_core::ids::{ContentHash, JobId};
@@ -63,6 +64,7 @@ impl PipelineExecutor for SessionExecutor {
         for warning in &plan.warnings {
             eprintln!("warning: {warning}");
         }
+        state_backend::check(&plan.graph.configuration)?;
         resume::check(&plan.graph)?;
         let ordinal = self.executed.replace(self.executed.get() + 1);
         let mut graph = plan.graph;

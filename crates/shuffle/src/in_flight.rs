@@ -110,7 +110,7 @@ mod tests {
             for run in runs {
                 let read = InFlightRows::of_item(&run.to_item()).expect("as written");
                 prop_assert_eq!(&read, &run);
-                let mut part: BoxBatch = Box::new(Batch::<(u64, String)>::new());
+                let mut part: BoxBatch = Box::<Batch<(u64, String)>>::default();
                 read.decode(None, &mut part).expect("as written");
                 part.append_to(&mut copy);
             }
@@ -129,7 +129,7 @@ mod tests {
             for subtask in 0..parallelism {
                 let groups = KeyGroupRange::of_subtask(subtask, max_parallelism, parallelism);
                 let own = OwnKeys { max_parallelism, groups };
-                let mut part: BoxBatch = Box::new(Batch::<u64>::new());
+                let mut part: BoxBatch = Box::<Batch<u64>>::default();
                 runs[0].decode(Some(&own), &mut part).expect("as written");
                 all.append(&mut cast::<u64>(part.as_mut()).items);
             }
@@ -143,7 +143,7 @@ mod tests {
         fn arbitrary_items_never_panic(item in proptest::collection::vec(any::<u8>(), 0..100)) {
             if let Ok(rows) = InFlightRows::of_item(&item) {
                 prop_assert_eq!(rows.to_item(), item);
-                let mut batch: BoxBatch = Box::new(Batch::<(u64, String)>::new());
+                let mut batch: BoxBatch = Box::<Batch<(u64, String)>>::default();
                 let _ = rows.decode(None, &mut batch);
             }
         }

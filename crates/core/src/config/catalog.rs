@@ -122,6 +122,14 @@ options! {
     INCREMENTAL: bool = "execution.checkpointing.incremental" or "state.backend.incremental", "false", value::boolean;
     /// State of less than this travels inside the checkpoint's metadata.
     INLINE_STATE_MAX: u64 = "execution.checkpointing.data-inline-threshold" or "state.storage.fs.memory-threshold", "20kb", value::bytes;
+    /// Where keyed state is: `hashmap` (in memory) or `rocksdb` (on local disk, for more state than memory; for programs that are built with the feature `lsm`).
+    STATE_BACKEND: String = "state.backend.type" or "state.backend", "hashmap", value::text;
+    /// What all state that is on local disk may have in memory, per job process.
+    LSM_MEMORY: u64 = "state.backend.rocksdb.memory.fixed-per-tm" or "state.backend.lsm.memory", "256m", value::bytes;
+    /// The part of that memory that collects writes; the other part holds what was read.
+    LSM_WRITE_BUFFER_RATIO: f64 = "state.backend.rocksdb.memory.write-buffer-ratio", "0.5", value::part;
+    /// The directory for the files of state that is on local disk; empty: one of the process's own.
+    LSM_DIRECTORY: String = "state.backend.rocksdb.localdir", "", value::text;
     /// The checkpoint or savepoint that a job goes on from: its directory, or the `_metadata` in it; empty: none.
     RECOVERY_PATH: String = "execution.state-recovery.path" or "execution.savepoint.path", "", value::text;
     /// Whether state of operators that the job does not have any more is left behind in silence.

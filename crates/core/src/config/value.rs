@@ -65,6 +65,12 @@ pub fn limit(text: &str) -> Result<Option<u32>, String> {
     }
 }
 
+/// A part of a whole: a number above 0 and below 1.
+pub fn part(text: &str) -> Result<f64, String> {
+    let number = text.trim().parse().ok().filter(|n| 0.0 < *n && *n < 1.0);
+    number.ok_or_else(|| "expected a number between 0 and 1, such as `0.5`".to_owned())
+}
+
 /// `true` or `false`.
 pub fn boolean(text: &str) -> Result<bool, String> {
     match text.trim().to_ascii_lowercase().as_str() {

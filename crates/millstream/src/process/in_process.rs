@@ -5,6 +5,7 @@
 
 use super::storage::Storages;
 use super::task_manager::Children;
+use crate::state_backend;
 use millstream_core::ids::{JobId, ResourceId};
 use millstream_operator::plan::Plan;
 use millstream_rpc::machine::OpId;
@@ -72,6 +73,10 @@ impl InProcessChildren {
             let message = format!("job {job} was not submitted by this process");
             return Err(StartFailure { message, permanent: true });
         };
+        let directory = std::env::temp_dir();
+        let backend = state_backend::open(&plan.graph.configuration, &directory);
+        let backend = backend
+            .map_err(|error| StartFailure { message: error.to_string(), permanent: true })?;
         let teller = teller(job, incarnation, endpoint);
         let events = teller.clone();
         let registry = PartitionRegistry::new();
@@ -82,7 +87,8 @@ impl InProcessChildren {
             Network::default(),
             Arc::new(move |message| events(ChildEvent::Message(message))),
             self.storages.factory(),
-        );
+        )
+        .with_state_backend(backend);
         let host = Arc::new(host);
         report_metrics(Arc::downgrade(&host), teller);
         self.hosts.insert(job, (incarnation, host));
