@@ -15,6 +15,7 @@ mod ha;
 mod harness;
 mod ledger;
 mod runs;
+#[cfg(feature = "object-store")]
 mod s3;
 mod storm;
 mod unaligned;

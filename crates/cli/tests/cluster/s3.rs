@@ -8,13 +8,15 @@ mod proxy;
 mod server;
 
 use crate::ha::HaCluster;
-use crate::harness::{Cluster, kill, text};
+use crate::harness::{Cluster, PATIENCE, example, kill, text};
 use crate::ledger::{Ledger, told_path};
 use millstream::core::config::Configuration;
 use millstream::process::storage::Storages;
 use proxy::{DELAY, Proxy, Way};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use server::Server;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// A bucket, the way to it, and what a cluster has to know of it.
@@ -262,6 +264,87 @@ fn writes_whose_answers_are_lost_change_the_record_once() {
     ha.wait_for_state(&job, "FINISHED");
     ledger.check();
     ha.cluster.wait_for("nothing to be left of the job", || (ha.job_files() == 0).then_some(()));
+}
+
+#[test]
+fn a_leader_that_is_cut_off_from_the_bucket_stops_leading_and_jobs_go_on_when_it_is_back() {
+    let Some(bucket) = Bucket::new() else { return };
+    let ha = ha(&bucket);
+    let ledger = Ledger::new(&ha.cluster, 150_000, 30_000);
+    let job = ledger.submit(&client(&bucket, &["-p", "2"]));
+    ha.wait_for_checkpoints(&job, 2);
+    let epoch = ha.epoch();
+    bucket.proxy.set(Way::Closed);
+    let log = ha.cluster.path("log/jobmanager.log");
+    let log = || std::fs::read_to_string(&log).expect("it is written");
+    ha.cluster.wait_for("the end of the term", || log().contains("stops leading").then_some(()));
+    let told = format!("could not write `s3://{}/ha/default/leader`", bucket.server.bucket);
+    assert!(log().contains(&told) || log().contains("could not read `s3://"), "{}", log());
+    assert!(log().contains("the lease could not be renewed"), "{}", log());
+    bucket.proxy.set(Way::Open);
+    ha.wait_for_term_after(epoch);
+    ha.wait_for_state(&job, "FINISHED");
+    ledger.check();
+}
+
+#[test]
+fn a_job_manager_that_cannot_use_the_store_of_leadership_says_so_and_ends() {
+    let home = std::env::temp_dir().join(format!("millstream-s3-bad-{}", std::process::id()));
+    let mut definitions = keys("http://127.0.0.1:9");
+    definitions.extend([
+        "high-availability.type=object-store".to_owned(),
+        "high-availability.storageDir=s3://state/ha".to_owned(),
+        "rest.port=0".to_owned(),
+    ]);
+    let output = Command::new(env!("CARGO_BIN_EXE_millstream"))
+        .arg("jobmanager")
+        .args(definitions.iter().flat_map(|definition| ["-D", definition]))
+        .env("MILLSTREAM_HOME", &home)
+        .stdin(Stdio::null())
+        .output()
+        .expect("the binary is built");
+    let said = text(&output);
+    assert!(!output.status.success(), "{said}");
+    for part in ["s3://state/ha/default/leader", "127.0.0.1:9", "high-availability.storageDir"] {
+        assert!(said.contains(part), "`{part}` is not in {said}");
+    }
+    let _ = std::fs::remove_dir_all(&home);
+}
+
+#[test]
+fn an_embedded_job_goes_on_from_a_savepoint_in_a_bucket() {
+    let Some(bucket) = Bucket::new() else { return };
+    let home = std::env::temp_dir().join(format!("millstream-s3-embedded-{}", std::process::id()));
+    let output = home.join("ledger");
+    let mut program = Command::new(example("ledger"));
+    program.args(["--records", "150000", "--keys", "1000", "--rate", "30000"]);
+    program.args(["--parallelism", "2", "--output"]).arg(&output);
+    program.args(bucket.definitions().iter().flat_map(|definition| ["-D", definition]));
+    program.env("MILLSTREAM_HOME", &home).stdin(Stdio::null()).stdout(Stdio::piped());
+    let program = program.spawn().expect("the example is built");
+    let deadline = Instant::now() + PATIENCE;
+    while !bucket.list("checkpoints").iter().any(|path| path.ends_with("/_metadata")) {
+        assert!(Instant::now() < deadline, "no checkpoint is completed");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    kill_process(Pid::from_child(&program), Signal::INT).expect("it runs");
+    let resume = program.wait_with_output().expect("it ends").stdout;
+    let resume = String::from_utf8(resume).expect("UTF-8");
+    assert!(resume.contains(&format!("s3://{}/savepoints/", bucket.server.bucket)), "{resume}");
+    let resumed = Command::new("sh")
+        .args(["-c", resume.trim()])
+        .env("MILLSTREAM_HOME", &home)
+        .stdin(Stdio::null())
+        .output()
+        .expect("there is a shell");
+    assert!(resumed.status.success(), "{}", text(&resumed));
+    let checked = Command::new(example("ledger_check"))
+        .args(["--records", "150000", "--keys", "1000"])
+        .arg(&output)
+        .output()
+        .expect("the checker is built");
+    assert!(checked.status.success(), "{}", text(&checked));
+    let _ = std::fs::remove_dir_all(&home);
 }
 
 /// How often the record was written.
