@@ -14,6 +14,10 @@ pub const CHECKPOINT: &[&str] = &[
     "finished_task_not_carried",
     "aborted_checkpoint_completes",
     "end_without_final_checkpoint",
+    "keygroup_off_by_one",
+    "seen_splits_forgotten",
+    "union_list_is_dealt",
+    "dealt_item_is_lost",
 ];
 
 /// Mutants of barriers that overtake data: here, and in the crates that carry out what is decided here.

@@ -15,6 +15,7 @@ mod in_flight;
 use crate::compatibility::Comparison;
 use crate::handle::{ListMode, ListShare, ListState, OperatorRestore, OperatorState, TaskRestore};
 use crate::metadata::{CheckpointMetadata, VertexState};
+use crate::mutant;
 use in_flight::{InputEdge, Reader};
 use millstream_core::ids::{JobVertexId, OperatorId};
 use millstream_core::job_graph::{JobGraph, JobVertex};
@@ -115,6 +116,9 @@ impl Reassignment {
     pub fn seen_splits(&self, vertex: &JobVertex) -> BTreeSet<u32> {
         let known = vertex.operators.first().and_then(|head| self.operators.get(&head.id));
         let Some(known) = known else { return BTreeSet::new() };
+        if mutant::on("seen_splits_forgotten") {
+            return BTreeSet::new();
+        }
         let splits: Vec<&[u8]> = vertex.splits.iter().map(|split| split.0.as_slice()).collect();
         self.metadata.vertices[known].splits.among(&splits)
     }
@@ -142,7 +146,10 @@ impl Reassignment {
         let states: Vec<Option<&OperatorState>> =
             source.subtasks.iter().map(|state| state.operators.get(&operator)).collect();
         let (parallelism, max) = (target.parallelism, target.max_parallelism);
-        let own = KeyGroupRange::of_subtask(subtask, max, parallelism);
+        let mut own = KeyGroupRange::of_subtask(subtask, max, parallelism);
+        if mutant::on("keygroup_off_by_one") {
+            own.0.start += 1;
+        }
         let tables = states.iter().flatten().flat_map(|state| &state.tables);
         let tables = tables.filter(|table| overlap(&table.groups, &own)).cloned().collect();
         let lists = list_names(&states).into_iter();
@@ -290,7 +297,9 @@ fn shares(
     let same = states.len() == parallelism as usize;
     match lists.first().map(|(_, list)| list.mode) {
         None => Vec::new(),
-        Some(ListMode::Union) => lists.iter().map(|(_, list)| whole(list)).collect(),
+        Some(ListMode::Union) if !mutant::on("union_list_is_dealt") => {
+            lists.iter().map(|(_, list)| whole(list)).collect()
+        }
         Some(ListMode::Split | ListMode::Broadcast) if same && lists.len() == states.len() => {
             let own = lists.iter().filter(|(from, _)| *from == subtask);
             own.map(|(_, list)| whole(list)).collect()
@@ -303,7 +312,7 @@ fn shares(
             let own = lists.iter().filter(|(from, _)| *from == subtask);
             own.map(|(_, list)| whole(list)).collect()
         }
-        Some(ListMode::Split) => deal(&lists, subtask, parallelism),
+        Some(ListMode::Split | ListMode::Union) => deal(&lists, subtask, parallelism),
     }
 }
 
@@ -314,7 +323,8 @@ fn deal(lists: &[(u32, &ListState)], subtask: u32, parallelism: u32) -> Vec<List
         let bound = u128::from(total) * u128::from(subtask) / u128::from(parallelism);
         bound as u64
     };
-    let (begin, end) = (bound(subtask), bound(subtask + 1));
+    let lost = u64::from(mutant::on("dealt_item_is_lost") && subtask + 1 < parallelism);
+    let (begin, end) = (bound(subtask), bound(subtask + 1).saturating_sub(lost));
     let mut shares = Vec::new();
     let mut first = 0;
     for (_, list) in lists {

@@ -11,6 +11,9 @@ pub const DISK: &[&str] = &[
     "failed_sync_is_ignored",
     "link_is_not_synced",
     "record_is_not_synced",
+    "version_is_replaced",
+    "doubtful_link_has_failed",
+    "read_is_not_synced",
 ];
 
 /// Every mutant of this crate.

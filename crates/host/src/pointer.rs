@@ -111,14 +111,20 @@ impl DirectoryStore {
     /// Makes the temporary file version `next`, whose predecessor is the highest.
     fn publish(&self, key: &str, temporary: &Path, next: u64) -> Put {
         let path = self.path(key, next);
-        let link = disk::hard_link(temporary, &path);
-        if let Err(error) = link
-            && !is_same_file(temporary, &path)
-        {
-            return match error.kind() {
-                io::ErrorKind::AlreadyExists => Put::Conflict,
-                _ => Put::Unknown(unknown("link", &path, &error)),
-            };
+        let link = match mutant::on("version_is_replaced") {
+            true => disk::rename(temporary, &path),
+            false => disk::hard_link(temporary, &path),
+        };
+        if let Err(error) = link {
+            if mutant::on("doubtful_link_has_failed") {
+                return Put::Failed(failed("link", &path, &error));
+            }
+            if !is_same_file(temporary, &path) {
+                return match error.kind() {
+                    io::ErrorKind::AlreadyExists => Put::Conflict,
+                    _ => Put::Unknown(unknown("link", &path, &error)),
+                };
+            }
         }
         // It is there; whether it counts depends on the others.
         let synced = match mutant::on("link_is_not_synced") {
@@ -177,8 +183,10 @@ impl ConditionalStore for DirectoryStore {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 other => other.map_err(|error| failed("read", &path, &error))?,
             };
-            sync_directory(&self.directory)
-                .map_err(|error| failed("sync", &self.directory, &error))?;
+            if !mutant::on("read_is_not_synced") {
+                sync_directory(&self.directory)
+                    .map_err(|error| failed("sync", &self.directory, &error))?;
+            }
             return Ok(Some((Version(highest.to_string()), bytes)));
         }
         let error = io::Error::other("it is written faster than it can be read");

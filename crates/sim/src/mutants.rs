@@ -4,7 +4,8 @@ use crate::families::{
     AMBIGUOUS_PUT, BOUNDED_TAIL, CANCELLATION, CHECKPOINT_ALIGNED, CHECKPOINT_UNALIGNED,
     COMPLETION_AFTER_REVOKE, CRASH_AT_EVERY_IO, EVERY_EVENT, LEADER_CHANGE, LEADER_TAKEOVER,
     NO_DANGLING_REFERENCE, OVERTAKING_UNDER_PRESSURE, RECOVERY, REGION_FAILOVER, REGISTRATION,
-    SLOTS_CONSERVED, STALE_MESSAGES, SUBMISSION, SUSPEND_ANYWHERE, TWO_LEADERS,
+    RESCALE, SLOTS_CONSERVED, STALE_MESSAGES, STORE_HISTORY, SUBMISSION, SUSPEND_ANYWHERE,
+    TWO_LEADERS,
 };
 use crate::family::Family;
 
@@ -113,6 +114,10 @@ pub const REGISTRY: &[(Mutant, &Family)] = &[
     (checkpoint("aborted_checkpoint_completes"), &RECOVERY),
     (checkpoint("finished_task_not_carried"), &BOUNDED_TAIL),
     (checkpoint("end_without_final_checkpoint"), &BOUNDED_TAIL),
+    (checkpoint("keygroup_off_by_one"), &RESCALE),
+    (checkpoint("seen_splits_forgotten"), &RESCALE),
+    (checkpoint("union_list_is_dealt"), &RESCALE),
+    (checkpoint("dealt_item_is_lost"), &RESCALE),
     // millstream-jobmanager: the record of checkpoints
     (master("completed_before_recorded"), &LEADER_TAKEOVER),
     (master("doubtful_is_not_recorded"), &LEADER_TAKEOVER),
@@ -138,6 +143,9 @@ pub const REGISTRY: &[(Mutant, &Family)] = &[
     (checkpoint("acknowledged_before_recorded"), &CHECKPOINT_UNALIGNED),
     (checkpoint("barrier_timeout_not_propagated"), &OVERTAKING_UNDER_PRESSURE),
     (checkpoint("barrier_waits_its_turn"), &OVERTAKING_UNDER_PRESSURE),
+    (host("version_is_replaced"), &STORE_HISTORY),
+    (host("doubtful_link_has_failed"), &STORE_HISTORY),
+    (host("read_is_not_synced"), &STORE_HISTORY),
 ];
 
 const fn worker(name: &'static str) -> Mutant {

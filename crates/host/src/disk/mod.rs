@@ -7,6 +7,8 @@
 
 #[cfg(feature = "simulated-disk")]
 pub mod simulated;
+#[cfg(feature = "simulated-disk")]
+pub mod turns;
 
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};

@@ -7,6 +7,7 @@
 //! its content is as many as it has entries.
 
 use super::Meta;
+use super::turns::Turns;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -28,7 +29,11 @@ pub(super) fn current() -> Option<SimulatedDisk> {
 
 /// A disk in memory. Clones are the same disk.
 #[derive(Clone, Debug, Default)]
-pub struct SimulatedDisk(Arc<Mutex<State>>);
+pub struct SimulatedDisk {
+    state: Arc<Mutex<State>>,
+    /// Before each call another thread may come.
+    turns: Option<Turns>,
+}
 
 /// What goes wrong, and at which operation; the first has number 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,8 +148,16 @@ impl SimulatedDisk {
         state.forget_unreachable();
     }
 
+    /// The same disk, for threads that take turns at its calls.
+    pub fn with_turns(&self, turns: Turns) -> Self {
+        Self { state: self.state.clone(), turns: Some(turns) }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        if let Some(turns) = &self.turns {
+            turns.wait();
+        }
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn create_new(&self, path: &Path) -> io::Result<Open> {

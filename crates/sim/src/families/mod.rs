@@ -12,6 +12,7 @@ pub mod region_failover;
 pub mod registration;
 pub mod slots_conserved;
 pub mod stale_messages;
+pub mod store_history;
 pub mod submission;
 
 use crate::family::Family;
@@ -20,7 +21,7 @@ pub use cancellation::CANCELLATION;
 pub use checkpoints::{
     BOUNDED_TAIL, CHECKPOINT_ALIGNED, LEADER_TAKEOVER, NO_DANGLING_REFERENCE, RECOVERY,
 };
-pub use crash_io::CRASH_AT_EVERY_IO;
+pub use crash_io::{CRASH_AT_EVERY_IO, RESCALE};
 pub use every_event::EVERY_EVENT;
 pub use ha::{
     AMBIGUOUS_PUT, COMPLETION_AFTER_REVOKE, LEADER_CHANGE, SUSPEND_ANYWHERE, TWO_LEADERS,
@@ -31,10 +32,11 @@ pub use region_failover::REGION_FAILOVER;
 pub use registration::REGISTRATION;
 pub use slots_conserved::SLOTS_CONSERVED;
 pub use stale_messages::STALE_MESSAGES;
+pub use store_history::STORE_HISTORY;
 pub use submission::SUBMISSION;
 
 /// All of them.
-pub const ALL: [&Family; 21] = [
+pub const ALL: [&Family; 23] = [
     &AMBIGUOUS_PUT,
     &COMPLETION_AFTER_REVOKE,
     &LEADER_CHANGE,
@@ -53,7 +55,9 @@ pub const ALL: [&Family; 21] = [
     &RECOVERY,
     &REGION_FAILOVER,
     &REGISTRATION,
+    &RESCALE,
     &SLOTS_CONSERVED,
     &STALE_MESSAGES,
+    &STORE_HISTORY,
     &SUBMISSION,
 ];

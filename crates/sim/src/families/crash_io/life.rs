@@ -2,16 +2,16 @@
 //! once, what the disk says decides.
 
 use super::Script;
-use super::task::{GROUPS, OPERATOR, Rows, Task};
+use super::task::{Content, GROUPS, OPERATOR, Task};
 use crate::trace::Trace;
-use millstream_checkpoint::config::CheckpointConfig;
+use millstream_checkpoint::config::{CheckpointConfig, ClaimMode};
 use millstream_checkpoint::coordinator::{
     Coordinator, Declined, Effect, Ending, ReadBack, SnapshotProgress, SnapshotRequest, Subtask,
     View, Written,
 };
 use millstream_checkpoint::files;
-use millstream_checkpoint::handle::{OperatorState, TaskState};
-use millstream_checkpoint::metadata::decode;
+use millstream_checkpoint::handle::TaskState;
+use millstream_checkpoint::metadata::{CheckpointMetadata, decode};
 use millstream_checkpoint::pointer::{ConditionalStore, Put, Version};
 use millstream_checkpoint::reassign::Reassignment;
 use millstream_checkpoint::storage::{Storage, StorageError};
@@ -19,7 +19,9 @@ use millstream_core::checkpoint::{Barrier, CheckpointId, SnapshotKind};
 use millstream_core::config::Configuration;
 use millstream_core::error::Location;
 use millstream_core::ids::{ExecutionAttemptId, ExecutionGraphId, JobId, JobVertexId, TriggerId};
-use millstream_core::job_graph::{JobGraph, JobVertex, OperatorInfo, PlanSignature, RuntimeMode};
+use millstream_core::job_graph::{
+    JobGraph, JobVertex, OperatorInfo, PlanSignature, RuntimeMode, SourceSplit,
+};
 use millstream_core::key_group::{KeyGroupRange, MaxParallelism};
 use millstream_core::time::Mono;
 use millstream_host::disk::simulated::SimulatedDisk;
@@ -35,10 +37,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 
-const JOB: JobId = JobId(1);
 const RECORD: &str = "leader";
 const CHECKPOINTS: &str = "/state/c";
 const SAVEPOINTS: &str = "/state/s";
+
+/// Splits of each job.
+const SPLITS: u8 = 12;
 
 /// How often a deletion is tried.
 const TRIES_MAX: u32 = 3;
@@ -47,11 +51,38 @@ const TRIES_MAX: u32 = 3;
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     /// What all tasks held at the barrier.
-    contents: BTreeMap<CheckpointId, Rows>,
+    contents: BTreeMap<(JobId, CheckpointId), Taken>,
     /// The newest checkpoint of whose completion tasks were told.
-    announced: Option<CheckpointId>,
+    announced: BTreeMap<JobId, CheckpointId>,
     /// Savepoints whose owners were told that they are complete.
-    savepoints: BTreeMap<String, CheckpointId>,
+    savepoints: BTreeMap<String, (JobId, CheckpointId)>,
+    /// The same, and those that jobs have claimed.
+    origins: BTreeMap<String, (JobId, CheckpointId)>,
+}
+
+/// What was in a checkpoint.
+#[derive(Clone, Debug, Default)]
+struct Taken {
+    /// Of each subtask.
+    tasks: Vec<Content>,
+    /// Splits that nobody had been given.
+    open: BTreeSet<u32>,
+}
+
+/// Which job is begun, and from what if nothing of it is on record.
+#[derive(Clone, Debug)]
+pub(super) struct Begin {
+    pub(super) job: JobId,
+    pub(super) savepoint: Option<String>,
+    /// The job owns that from now on.
+    pub(super) claim: bool,
+}
+
+impl Ledger {
+    /// Any savepoint that somebody owns.
+    pub(super) fn savepoint(&self) -> Option<String> {
+        self.savepoints.keys().next_back().cloned()
+    }
 }
 
 /// A life has ended early; why.
@@ -73,9 +104,10 @@ pub(super) struct Life<'a> {
     graph: JobGraph,
     coordinator: Coordinator,
     tasks: Vec<Task>,
-    /// What is being taken: the content of all tasks so far.
-    taking: BTreeMap<CheckpointId, Rows>,
-    /// The other tasks that have not passed the barrier yet hold this then.
+    job: JobId,
+    /// Splits that were given before this life, and in it.
+    seen_before: BTreeSet<u32>,
+    seen: BTreeSet<u32>,
     requests: u64,
 }
 
@@ -95,11 +127,13 @@ impl<'a> Life<'a> {
         ledger: &'a mut Ledger,
         seed: u64,
         trace: &'a mut Trace,
+        begin: &Begin,
     ) -> Result<Self, Stopped> {
         let mut rng = Rng::new(seed);
+        let job = begin.job;
         let store = DirectoryStore::create(Path::new("/state/ha/default")).map_err(stopped)?;
-        let (version, record) = take_over(&store)?;
-        let graph = graph(1 + rng.below(3) as u32);
+        let (version, record) = take_over(&store, job)?;
+        let graph = graph(1 + rng.below(4) as u32);
         let mut config = CheckpointConfig::read(&Configuration::default()).map_err(stopped)?;
         config.retained_max = script.retained_max;
         config.incremental = script.incremental;
@@ -107,7 +141,7 @@ impl<'a> Life<'a> {
         config.directory = Some(CHECKPOINTS.to_owned());
         config.savepoint_directory = Some(SAVEPOINTS.to_owned());
         (config.interval_ms, config.failures_max) = (None, u32::MAX);
-        let coordinator = Coordinator::new(config, JOB, CHECKPOINTS, &graph);
+        let coordinator = Coordinator::new(config, job, CHECKPOINTS, &graph);
         let groups = |subtask| {
             let vertex = &graph.vertices[0];
             KeyGroupRange::of_subtask(subtask, vertex.max_parallelism, vertex.parallelism)
@@ -128,63 +162,89 @@ impl<'a> Life<'a> {
             graph,
             coordinator,
             tasks,
-            taking: BTreeMap::new(),
+            job,
+            seen_before: BTreeSet::new(),
+            seen: BTreeSet::new(),
             requests: 0,
         };
-        life.recover()?;
+        life.recover(begin)?;
         life.start();
         Ok(life)
     }
 
-    /// As the job master does: older checkpoints are adopted, the newest is gone on from.
-    fn recover(&mut self) -> Result<(), Stopped> {
-        let known = self.record.jobs[&JOB].clone();
+    /// As the job master does: older checkpoints are adopted, the newest is gone on from; if there is
+    /// none, what somebody has named.
+    fn recover(&mut self, begin: &Begin) -> Result<(), Stopped> {
+        let known = self.record.jobs[&self.job].clone();
         let named = known.checkpoints.last().map(|it| it.id);
-        assert!(named >= self.ledger.announced, "{named:?} is recorded, and more was announced");
+        let announced = self.ledger.announced.get(&self.job).copied();
+        assert!(named >= announced, "{named:?} is recorded, and {announced:?} was announced");
         self.coordinator.number_from(known.first_checkpoint);
         self.check_savepoints();
-        let Some((newest, older)) = known.checkpoints.split_last() else { return Ok(()) };
+        let Some((newest, older)) = known.checkpoints.split_last() else {
+            return self.begin_from(begin);
+        };
         for checkpoint in older {
             match files::read(&open, &checkpoint.path).map_err(stopped)? {
                 Some(bytes) => {
                     let metadata = decode(&bytes, &checkpoint.path).map_err(stopped)?;
                     self.coordinator.adopt(metadata, &checkpoint.path);
                 }
-                None => drop(self.delete(vec![checkpoint.path.clone()])?),
+                None => self.delete(vec![checkpoint.path.clone()])?,
             }
         }
-        let bytes = files::read(&open, &newest.path).map_err(stopped)?;
-        let bytes = bytes.unwrap_or_else(|| panic!("{} is recorded and gone", newest.path));
-        let metadata = decode(&bytes, &newest.path).unwrap_or_else(|error| panic!("{error}"));
+        let metadata = metadata_in(&newest.path)?;
         assert_eq!(metadata.checkpoint, newest.id);
         self.coordinator.recover(metadata, &newest.path, &self.graph).map_err(stopped)?;
+        self.restore(&newest.path, &self.ledger.contents[&(self.job, newest.id)].clone());
+        Ok(())
+    }
+
+    /// The job begins from a savepoint of another one.
+    fn begin_from(&mut self, begin: &Begin) -> Result<(), Stopped> {
+        let Some(path) = &begin.savepoint else { return Ok(()) };
+        let metadata = metadata_in(path)?;
+        let claim = if begin.claim { ClaimMode::Claim } else { ClaimMode::NoClaim };
+        let dealt = self.coordinator.begin_from(metadata, path, claim, false, &self.graph);
+        dealt.map_err(stopped)?;
+        let taken = self.ledger.contents[&self.ledger.origins[path]].clone();
+        if begin.claim {
+            self.ledger.savepoints.remove(path);
+        }
+        self.restore(path, &taken);
+        Ok(())
+    }
+
+    /// Tasks take over what they are dealt, and that is what was taken: I6, I9.
+    fn restore(&mut self, path: &str, taken: &Taken) {
         let own = self.coordinator.directory().to_owned();
         let dealt = self.coordinator.reassignment().expect("it goes on from one");
         for (subtask, task) in self.tasks.iter_mut().enumerate() {
             let restore = dealt.task(0, subtask as u32);
-            task.restore(&restore, &own).unwrap_or_else(|e| panic!("{}: {e}", newest.path));
+            task.restore(&restore, &own).unwrap_or_else(|error| panic!("{path}: {error}"));
         }
-        assert_eq!(self.content(), self.ledger.contents[&newest.id], "the state of {}", newest.id);
-        Ok(())
+        self.seen_before = dealt.seen_splits(&self.graph.vertices[0]);
+        self.seen.clone_from(&self.seen_before);
+        let contents: Vec<Content> = self.tasks.iter().map(|task| task.content.clone()).collect();
+        taken.check(path, &contents);
+        assert_eq!(self.open_splits(), taken.open, "I9: splits of {path} that nobody was given");
+    }
+
+    fn open_splits(&self) -> BTreeSet<u32> {
+        (0..u32::from(SPLITS)).filter(|split| !self.seen.contains(split)).collect()
     }
 
     /// I7: a savepoint belongs to whoever was told of it, and is whole.
     fn check_savepoints(&self) {
         for (path, id) in &self.ledger.savepoints {
-            let bytes = files::read(&open, path).unwrap_or_else(|error| panic!("{error}"));
-            let bytes = bytes.unwrap_or_else(|| panic!("savepoint {path} is gone"));
-            let mut metadata = decode(&bytes, path).unwrap_or_else(|error| panic!("{error}"));
+            let mut metadata = metadata_in(path).unwrap_or_else(|error| panic!("{error:?}"));
             metadata.resolve(path);
             let dealt = Reassignment::new(Arc::new(metadata), &graph(1), true);
             let dealt = dealt.unwrap_or_else(|error| panic!("{path}: {error}"));
             let mut task = Task::new(KeyGroupRange(0..GROUPS));
             task.restore(&dealt.task(0, 0), path).unwrap_or_else(|e| panic!("{path}: {e}"));
-            assert_eq!(task.rows, self.ledger.contents[id], "the state of savepoint {path}");
+            self.ledger.contents[id].check(path, &[task.content]);
         }
-    }
-
-    fn content(&self) -> Rows {
-        self.tasks.iter().flat_map(|task| task.rows.clone()).collect()
     }
 
     fn start(&mut self) {
@@ -205,9 +265,7 @@ impl<'a> Life<'a> {
     /// Takes snapshots, one after the other; true: a savepoint.
     pub(super) fn take(&mut self, snapshots: &[bool]) -> Result<(), Stopped> {
         for savepoint in snapshots {
-            for task in &mut self.tasks {
-                task.work(&mut self.rng);
-            }
+            self.work_on();
             self.requests += 1;
             let id = TriggerId(u128::from(self.requests) << 96 | u128::from(self.record.epoch));
             let kind = match savepoint {
@@ -221,10 +279,29 @@ impl<'a> Life<'a> {
                 self.coordinator.progress(id)
                 && *savepoint
             {
-                self.ledger.savepoints.insert(path.clone(), *checkpoint);
+                let origin = (self.job, *checkpoint);
+                self.ledger.savepoints.insert(path.clone(), origin);
+                self.ledger.origins.insert(path.clone(), origin);
             }
         }
         Ok(())
+    }
+
+    /// Tasks do something, and ask for splits.
+    fn work_on(&mut self) {
+        let alike: Vec<u8> = (0..self.rng.below(3)).map(|_| self.rng.below(256) as u8).collect();
+        for task in &mut self.tasks {
+            task.work(&mut self.rng);
+            task.content.broadcast.clone_from(&alike);
+        }
+        for _ in 0..self.rng.below(3) {
+            let asks = self.rng.below(self.tasks.len() as u64) as usize;
+            if let Some(split) = self.open_splits().first().copied() {
+                self.seen.insert(split);
+                self.tasks[asks].given.push(split);
+                self.tasks[asks].content.readers.push((split as u8, 0));
+            }
+        }
     }
 
     /// The job finishes: nothing of it is left but what belongs to others.
@@ -253,7 +330,13 @@ impl<'a> Life<'a> {
     }
 
     fn with_view(&mut self, act: impl FnOnce(&mut Coordinator, &View<'_>)) {
-        let seen = |_: usize, _: &[(ExecutionAttemptId, u32)]| BTreeSet::new();
+        let (before, tasks) = (&self.seen_before, &self.tasks);
+        let seen = |_: usize, counts: &[(ExecutionAttemptId, u32)]| {
+            let of = |(attempt, count): &(ExecutionAttemptId, u32)| {
+                tasks[attempt.subtask as usize].given[..*count as usize].to_vec()
+            };
+            before.iter().copied().chain(counts.iter().flat_map(of)).collect()
+        };
         let view = View { now: self.now, wall: 0, graph: &self.graph, seen_splits: &seen };
         act(&mut self.coordinator, &view);
         self.coordinator.check();
@@ -277,8 +360,8 @@ impl<'a> Life<'a> {
         match effect {
             Effect::Trigger { attempt, barrier } => self.snapshot(attempt, &barrier)?,
             Effect::NotifyCompleted { attempt, checkpoint } => {
-                let announced = &mut self.ledger.announced;
-                *announced = (*announced).max(Some(checkpoint));
+                let announced = self.ledger.announced.entry(self.job).or_default();
+                *announced = checkpoint.max(*announced);
                 self.tasks[attempt.subtask as usize].completed(checkpoint);
             }
             Effect::NotifyAborted { attempt, checkpoint } => {
@@ -318,16 +401,17 @@ impl<'a> Life<'a> {
         let subtask = attempt.subtask;
         let name = format!("{}-{subtask}", attempt.attempt);
         let storage = open(self.coordinator.directory()).map_err(stopped)?;
+        let open = self.open_splits();
         let task = &mut self.tasks[subtask as usize];
-        let taken = self.taking.entry(barrier.checkpoint).or_default();
-        taken.extend(task.rows.clone());
-        self.ledger.contents.insert(barrier.checkpoint, taken.clone());
+        let taken = self.ledger.contents.entry((self.job, barrier.checkpoint)).or_default();
+        taken.tasks.push(task.content.clone());
+        taken.open = open;
+        let splits = task.given.len() as u32;
         let id = Subtask { vertex: 0, subtask };
         match task.snapshot(storage, barrier, &name, self.inline_bytes_max) {
-            Ok(table) => {
-                let state = OperatorState { tables: vec![table], lists: Vec::new() };
+            Ok(state) => {
                 let operators = [(OPERATOR, state)].into();
-                let state = Box::new(TaskState { operators, ..TaskState::default() });
+                let state = Box::new(TaskState { operators, splits, ..TaskState::default() });
                 self.coordinator.on_acknowledged(id, attempt, barrier.checkpoint, state);
             }
             Err(error) => {
@@ -371,7 +455,8 @@ impl<'a> Life<'a> {
                 }
                 RecorderStep::Record(id, path) => {
                     let checkpoint = CheckpointRecord { id, path };
-                    let end = self.change(&Change::CompleteCheckpoint { job: JOB, checkpoint });
+                    let end =
+                        self.change(&Change::CompleteCheckpoint { job: self.job, checkpoint });
                     self.power()?;
                     self.recorder.on_changed(end)
                 }
@@ -381,12 +466,12 @@ impl<'a> Life<'a> {
     }
 
     fn forget(&mut self, paths: &[String]) -> ChangeEnd {
-        let known = &self.record.jobs[&JOB].checkpoints;
+        let known = &self.record.jobs[&self.job].checkpoints;
         let doomed = known.iter().filter(|it| paths.contains(&it.path)).map(|it| it.id);
         let checkpoints: Vec<CheckpointId> = doomed.collect();
         match checkpoints.is_empty() {
             true => ChangeEnd::Written,
-            false => self.change(&Change::DropCheckpoints { job: JOB, checkpoints }),
+            false => self.change(&Change::DropCheckpoints { job: self.job, checkpoints }),
         }
     }
 
@@ -423,6 +508,36 @@ impl<'a> Life<'a> {
     }
 }
 
+impl Taken {
+    /// These tasks hold what was taken of perhaps another number of tasks.
+    fn check(&self, path: &str, now: &[Content]) {
+        let all = |tasks: &[Content], of: fn(&Content) -> Vec<(u8, u8)>| {
+            let mut all: Vec<(u8, u8)> = tasks.iter().flat_map(of).collect();
+            all.sort_unstable();
+            all
+        };
+        let rows = |content: &Content| content.rows.clone().into_iter().collect();
+        assert_eq!(all(now, rows), all(&self.tasks, rows), "I9: rows of {path}");
+        let items = |content: &Content| content.items.iter().map(|item| (*item, 0)).collect();
+        assert_eq!(all(now, items), all(&self.tasks, items), "items of {path}");
+        let readers = |content: &Content| content.readers.clone();
+        assert_eq!(all(now, readers), all(&self.tasks, readers), "I9: splits of {path}");
+        let union: Vec<u8> = self.tasks.iter().flat_map(|task| task.union.clone()).collect();
+        for task in now {
+            assert_eq!(task.union, union, "items of {path} that every subtask gets");
+            let alike = &self.tasks[0].broadcast;
+            assert_eq!(&task.broadcast, alike, "items of {path} that are alike");
+        }
+    }
+}
+
+/// The metadata that is known to be in a directory.
+fn metadata_in(path: &str) -> Result<CheckpointMetadata, Stopped> {
+    let bytes = files::read(&open, path).map_err(stopped)?;
+    let bytes = bytes.unwrap_or_else(|| panic!("{path} is known to be complete and is gone"));
+    Ok(decode(&bytes, path).unwrap_or_else(|error| panic!("{error}")))
+}
+
 /// The files of a work.
 fn act(what: JobMasterOp) -> JobMasterDone {
     let result = match what {
@@ -449,7 +564,7 @@ fn delete(path: &str) -> Result<(), StorageError> {
 }
 
 /// Begins a term: raises the epoch in the record.
-fn take_over(store: &DirectoryStore) -> Result<(Version, HaRecord), Stopped> {
+fn take_over(store: &DirectoryStore, job: JobId) -> Result<(Version, HaRecord), Stopped> {
     let found = store.read(RECORD).map_err(stopped)?;
     let version = found.as_ref().map(|(version, _)| version.clone());
     let mut record = match found {
@@ -461,7 +576,7 @@ fn take_over(store: &DirectoryStore) -> Result<(Version, HaRecord), Stopped> {
         job.first_checkpoint = job.next_checkpoint;
         job.next_checkpoint = CheckpointId(job.first_checkpoint.0 + CHECKPOINT_IDS);
     }
-    record.jobs.entry(JOB).or_insert_with(|| JobRecord::new("jobs/1".to_owned(), 0));
+    record.jobs.entry(job).or_insert_with(|| JobRecord::new(format!("jobs/{job}"), 0));
     match store.put_if(RECORD, &record.encode(), version.as_ref()) {
         Put::Written(version) => Ok((version, record)),
         other => Err(Stopped(format!("it does not lead: {other:?}"))),
@@ -482,7 +597,7 @@ fn graph(parallelism: u32) -> JobGraph {
             declared_at: Location::default(),
             states: None,
         }],
-        splits: Vec::new(),
+        splits: (0..SPLITS).map(|split| SourceSplit(vec![split])).collect(),
     };
     JobGraph {
         name: "a job".to_owned(),

@@ -11,17 +11,23 @@
 //! - leave nothing behind when the job ends (I15).
 
 mod life;
+mod rescale;
 mod task;
 
 use crate::family::{Family, Scenario};
 use crate::trace::Trace;
-use life::{Ledger, Life, Stopped};
+use life::{Begin, Ledger, Life, Stopped};
+use millstream_core::ids::JobId;
 use millstream_host::disk::simulated::{DiskFault, SimulatedDisk};
 use millstream_rpc::machine::Rng;
+pub use rescale::RESCALE;
 
 /// Every operation on the disk, and what is left after it.
 pub const CRASH_AT_EVERY_IO: Family =
     Family { name: "sim_crash_at_every_io", scenario: Scenario::Play(play) };
+
+/// The one job.
+const JOB: Begin = Begin { job: JobId(1), savepoint: None, claim: false };
 
 /// So many seeds in a row share a scenario, and sweep all its operations together.
 const SHARE: u64 = 8;
@@ -101,7 +107,7 @@ fn play_with(script: &Script, fault: DiskFault, rng: &mut Rng, trace: &mut Trace
 
     disk.plan(None);
     for _ in 0..LIVES_MAX {
-        let last = Life::begin(script, &disk, &mut ledger, rng.next_u64(), trace);
+        let last = Life::begin(script, &disk, &mut ledger, rng.next_u64(), trace, &JOB);
         let ended = last.and_then(|mut life| {
             life.take(&[false, true, false])?;
             life.end()
@@ -123,5 +129,5 @@ fn live(
     seed: u64,
     trace: &mut Trace,
 ) -> Result<(), Stopped> {
-    Life::begin(script, disk, ledger, seed, trace)?.take(snapshots)
+    Life::begin(script, disk, ledger, seed, trace, &JOB)?.take(snapshots)
 }

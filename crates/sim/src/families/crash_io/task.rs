@@ -1,8 +1,13 @@
-//! A task with one keyed table: rows of one byte each for key and value, written with the shipped
-//! writer of state files and read with the shipped reader.
+//! A task with state of every kind, written with the shipped writer of state files and read with the
+//! shipped reader: a keyed table with rows of one byte each for key and value, items that belong to
+//! some subtask, items that all subtasks get, items that all have alike, and splits that it reads.
 
-use millstream_checkpoint::handle::{TableSchema, TableState, TaskRestore};
-use millstream_checkpoint::snapshot::{FrozenTable, RowSink, SnapshotError, TableSnapshot};
+use millstream_checkpoint::handle::{
+    ListMode, OperatorState, TableSchema, TableState, TaskRestore,
+};
+use millstream_checkpoint::snapshot::{
+    FrozenTable, ListSnapshot, RowSink, SnapshotError, TableSnapshot,
+};
 use millstream_checkpoint::state_file::{
     BlockKind, ReadError, StorageRoots, TaskStateWriter, open_tables,
 };
@@ -22,6 +27,23 @@ pub(super) const GROUPS: u32 = 8;
 /// What a table holds.
 pub(super) type Rows = BTreeMap<u8, u8>;
 
+/// Records of a split.
+const RECORDS: u8 = 3;
+
+/// What tasks hold: one, or all of a job.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Content {
+    pub(super) rows: Rows,
+    /// Each is in one subtask.
+    pub(super) items: Vec<u8>,
+    /// Every subtask gets those of all, and makes one of its own from them.
+    pub(super) union: Vec<u8>,
+    /// All subtasks have the same.
+    pub(super) broadcast: Vec<u8>,
+    /// Splits that are being read, and how far.
+    pub(super) readers: Vec<(u8, u8)>,
+}
+
 pub(super) const OPERATOR: OperatorId = OperatorId(100);
 
 /// The key group of a key.
@@ -37,7 +59,9 @@ fn group_number(group: u32) -> KeyGroup {
 #[derive(Debug)]
 pub(super) struct Task {
     groups: KeyGroupRange,
-    pub(super) rows: Rows,
+    pub(super) content: Content,
+    /// The splits that it was given, in order.
+    pub(super) given: Vec<u32>,
     /// What the newest complete checkpoint refers to, and what the table held.
     base: Option<(TableState, Rows)>,
     /// The same of checkpoints of which nobody knows yet.
@@ -46,18 +70,25 @@ pub(super) struct Task {
 
 impl Task {
     pub(super) fn new(groups: KeyGroupRange) -> Self {
-        Self { groups, rows: Rows::new(), base: None, uploads: BTreeMap::new() }
+        let content = Content::default();
+        Self { groups, content, given: Vec::new(), base: None, uploads: BTreeMap::new() }
     }
 
-    /// Some rows change, some go.
+    /// Some rows change, some go, an item comes, splits are read.
     pub(super) fn work(&mut self, rng: &mut Rng) {
+        let Content { items, union, readers, .. } = &mut self.content;
+        items.extend((0..rng.below(3)).map(|_| rng.below(256) as u8));
+        union.clear();
+        union.extend((0..rng.below(3)).map(|_| rng.below(256) as u8));
+        readers.iter_mut().for_each(|(_, at)| *at += rng.below(2) as u8);
+        readers.retain(|(_, at)| *at < RECORDS);
         for _ in 0..rng.below(6) {
             let key = rng.below(40) as u8;
             let own = self.groups.0.contains(&group_of(key));
             match rng.below(4) {
                 _ if !own => {}
-                0 => drop(self.rows.remove(&key)),
-                _ => drop(self.rows.insert(key, rng.below(256) as u8)),
+                0 => drop(self.content.rows.remove(&key)),
+                _ => drop(self.content.rows.insert(key, rng.below(256) as u8)),
             }
         }
     }
@@ -72,12 +103,18 @@ impl Task {
                 match block.kind {
                     BlockKind::Rows => {
                         let rows = block.payload.chunks_exact(2);
-                        self.rows.extend(rows.map(|row| (row[0], row[1])));
+                        self.content.rows.extend(rows.map(|row| (row[0], row[1])));
                     }
-                    _ => self.rows.retain(|key, _| !block.payload.contains(key)),
+                    _ => self.content.rows.retain(|key, _| !block.payload.contains(key)),
                 }
             }
         }
+        let bytes = |name: &str| -> Vec<u8> { restored.items(name).concat() };
+        self.content.items = bytes("items");
+        self.content.union = bytes("union");
+        self.content.broadcast = bytes("broadcast");
+        self.content.readers =
+            bytes("readers").chunks_exact(2).map(|item| (item[0], item[1])).collect();
         Ok(())
     }
 
@@ -88,11 +125,12 @@ impl Task {
         barrier: &Barrier,
         name: &str,
         inline_bytes_max: u32,
-    ) -> Result<TableState, SnapshotError> {
+    ) -> Result<OperatorState, SnapshotError> {
         let id = barrier.checkpoint;
         let savepoint = barrier.kind.is_savepoint();
         let base = self.base.as_ref().filter(|_| barrier.kind.is_incremental());
-        let content = Frozen { rows: self.rows.clone(), base: base.map(|(_, rows)| rows.clone()) };
+        let content =
+            Frozen { rows: self.content.rows.clone(), base: base.map(|(_, rows)| rows.clone()) };
         let plain = Schema::plain("u8");
         let namespace = Schema::Tuple(Vec::new());
         let schema = TableSchema { key: plain.clone(), namespace, value: plain };
@@ -103,11 +141,33 @@ impl Task {
         let inline = inline_bytes_max as usize;
         let mut writer = TaskStateWriter::new(storage, exclusive, shared, groups, inline);
         let state = writer.table(table, base.map(|(state, _)| state), !savepoint)?;
+        let mut lists = Vec::new();
+        for list in self.lists() {
+            lists.push(writer.list(list)?);
+        }
         writer.finish()?;
         if !savepoint {
-            self.uploads.insert(id, (state.clone(), self.rows.clone()));
+            self.uploads.insert(id, (state.clone(), self.content.rows.clone()));
         }
-        Ok(state)
+        Ok(OperatorState { tables: vec![state], lists })
+    }
+
+    fn lists(&self) -> [ListSnapshot; 4] {
+        let list = |name: &str, mode, items: Vec<Vec<u8>>| ListSnapshot {
+            name: name.to_owned(),
+            mode,
+            schema: None,
+            items,
+        };
+        let each = |bytes: &[u8]| bytes.iter().map(|byte| vec![*byte]).collect();
+        let Content { items, union, broadcast, readers, .. } = &self.content;
+        let readers = readers.iter().map(|(split, at)| vec![*split, *at]).collect();
+        [
+            list("items", ListMode::Split, each(items)),
+            list("union", ListMode::Union, each(union)),
+            list("broadcast", ListMode::Broadcast, each(broadcast)),
+            list("readers", ListMode::Split, readers),
+        ]
     }
 
     /// A checkpoint is complete: the next may build on it.
