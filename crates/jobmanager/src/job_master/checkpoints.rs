@@ -207,7 +207,7 @@ impl JobMaster {
     }
 
     /// An older checkpoint that a former master kept. The job does not go on from it, so one that
-    /// cannot be read is no reason to fail: it is left where it is.
+    /// cannot be read is no reason to fail: it is let go, and is not on record any more.
     fn on_older_read(
         &mut self,
         cx: &mut Context<'_>,
@@ -218,20 +218,23 @@ impl JobMaster {
         if self.scheduler.is_stopping() {
             return;
         }
-        if matches!(result, JobMasterDone::Unknown { .. }) && tries < TRIES_MAX {
-            return self.recover(cx, recovery, tries + 1);
+        let is_ill = matches!(result, JobMasterDone::Failed { .. } | JobMasterDone::Unknown { .. });
+        if is_ill && tries < TRIES_MAX {
+            let at = cx.now + RETRY_PAUSE_MS * u64::from(tries);
+            self.checkpoints.again = Some((at, recovery, tries + 1));
+            return;
         }
         let Some(directory) = recovery.older.pop_front() else { return };
-        match result {
-            JobMasterDone::Read { bytes } => {
-                let metadata = metadata::decode(&bytes, &directory);
-                if let (Ok(metadata), Some(c)) = (metadata, &mut self.checkpoints.coordinator) {
-                    c.adopt(metadata, &directory);
-                }
+        let metadata = match &result {
+            JobMasterDone::Read { bytes } => metadata::decode(bytes, &directory).ok(),
+            _ => None,
+        };
+        match (metadata, &mut self.checkpoints.coordinator) {
+            (Some(metadata), Some(coordinator)) => coordinator.adopt(metadata, &directory),
+            _ => {
+                let file = format!("{directory}/{METADATA_FILE}");
+                self.delete(cx, vec![file, directory], false, 1);
             }
-            // Its deletion had begun.
-            JobMasterDone::Missing => self.delete(cx, vec![directory], false, 1),
-            _ => {}
         }
         self.recover(cx, recovery, 1);
     }

@@ -87,6 +87,7 @@ pub(super) enum HaEvent {
     Prepared(usize, u64),
     Changed(usize, u64, Waiter, ChangeEnd),
     Kept(usize, OpId),
+    Stop(usize, OpId),
     Write { bytes: Vec<u8>, expected: Option<Version>, teller: Option<(usize, OpId)>, told_us: u64 },
     Read { seat: usize, op: OpId, fails: bool, told_us: u64 },
     Crash { restart_after_us: u64 },
@@ -126,7 +127,8 @@ impl HaEvent {
             | Self::Done(seat, ..)
             | Self::Prepared(seat, _)
             | Self::Changed(seat, ..)
-            | Self::Kept(seat, _) => Some(*seat),
+            | Self::Kept(seat, _)
+            | Self::Stop(seat, _) => Some(*seat),
             _ => None,
         }
     }
@@ -235,6 +237,12 @@ impl World<'_> {
             }
             HaEvent::Done(seat, op, result) => self.election(seat, Input::Done { op, result }),
             HaEvent::Prepared(seat, epoch) => self.prepared(seat, epoch),
+            HaEvent::Stop(seat, op) => {
+                self.seats[seat].master = None;
+                self.seats[seat].works.clear();
+                self.ha(seat).expect("it led").term = None;
+                self.election(seat, Input::Done { op, result: HaDone::Stopped });
+            }
             HaEvent::Changed(seat, epoch, waiter, end) => self.changed(seat, epoch, waiter, end),
             HaEvent::Kept(seat, op) => {
                 self.give(seat, Input::Done { op, result: JobMasterDone::Done });
@@ -278,6 +286,7 @@ impl World<'_> {
                 waiter => format!("term {epoch}: {waiter:?}: {end:?}"),
             },
             HaEvent::Kept(..) => "remains are kept".to_owned(),
+            HaEvent::Stop(..) => "its term has been stopped".to_owned(),
             HaEvent::Write { expected, .. } => format!("a write over {expected:?}"),
             HaEvent::Read { .. } => "a read".to_owned(),
             HaEvent::Crash { .. } => "a crash".to_owned(),
@@ -346,10 +355,9 @@ impl World<'_> {
             }
             HaOp::Lead(grant) => self.lead(seat, *grant),
             HaOp::StopLeading { .. } => {
-                self.seats[seat].master = None;
-                self.seats[seat].works.clear();
-                self.ha(seat).expect("it led").term = None;
-                self.later(10, HaEvent::Done(seat, op, HaDone::Stopped));
+                // Whoever is busy hears of it a little later.
+                let delay_us = 10 + self.rng.below(400_000);
+                self.later(delay_us, HaEvent::Stop(seat, op));
             }
             HaOp::TellChange { change, end } => {
                 let waiter = self.ha(seat).and_then(|ha| ha.waiting.remove(&change));

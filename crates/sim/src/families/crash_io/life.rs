@@ -167,6 +167,7 @@ impl<'a> Life<'a> {
             seen: BTreeSet::new(),
             requests: 0,
         };
+        life.power()?;
         life.recover(begin)?;
         life.start();
         Ok(life)
@@ -308,6 +309,7 @@ impl<'a> Life<'a> {
     pub(super) fn end(mut self) -> Result<(), Stopped> {
         self.coordinator.end(Ending::Finished);
         self.carry_out()?;
+        self.power()?;
         let left =
             open(self.coordinator.directory()).and_then(|it| it.list("")).map_err(stopped)?;
         assert_eq!(left, Vec::<String>::new(), "I15: files are left");
