@@ -32,14 +32,13 @@ fn resumed_and_killed(options: &[&str]) {
         "execution.checkpointing.interval=200ms",
         "execution.checkpointing.unaligned.enabled=true",
         "execution.checkpointing.externalized-checkpoint-retention=RETAIN_ON_CANCELLATION",
-        "restart-strategy.type=fixed-delay",
-        "restart-strategy.fixed-delay.attempts=100",
-        "restart-strategy.fixed-delay.delay=50ms",
     ];
     all.extend(options);
     let cluster = Cluster::with_slots(1, 4, &all);
-    let ledger = Ledger::under_pressure(&cluster, 60_000, 150);
-    let mut job = ledger.submit(&["-p", "2"]);
+    let ledger = Ledger::under_pressure(&cluster, 150_000, 150);
+    let soon = ["-D", "restart-strategy.exponential-delay.initial-backoff=50ms"];
+    let submit = |more: &[&str]| ledger.submit(&[&soon[..], more].concat());
+    let mut job = submit(&["-p", "2"]);
     let mut in_flight = 0;
     for parallelism in ["3", "1", "2"] {
         ledger.wait_for_checkpoints(&job, 2);
@@ -48,7 +47,7 @@ fn resumed_and_killed(options: &[&str]) {
         ledger.wait_for_checkpoints(&job, completed(&cluster, &job) + 2);
         let checkpoint = cancel(&cluster, &job);
         in_flight += u32::from(holds_records_in_flight(&checkpoint));
-        job = ledger.submit(&["-p", parallelism, "-s", &checkpoint]);
+        job = submit(&["-p", parallelism, "-s", &checkpoint]);
     }
     cluster.wait_for_state(&job, "FINISHED");
     assert!(in_flight > 0, "nothing waited before the sink");
