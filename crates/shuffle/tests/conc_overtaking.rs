@@ -30,8 +30,7 @@ fn produce(queue: &Subpartition, wake: &Wake) {
             queue.push_control(Control::Barrier(barrier));
             assert!(queue.settle(checkpoint, true, &mut Vec::new()) || !queue.is_attached());
         }
-        let mut batch: BoxBatch =
-            Box::new(Batch::<u64> { items: vec![number], hashes: Vec::new() });
+        let mut batch: BoxBatch = Box::new(Batch::<u64>::of(vec![number]));
         queue.push(&mut batch);
     }
     queue.push_control(Control::EndOfPartition);
