@@ -3,7 +3,7 @@
 //!
 //! In reading order:
 //! - [`environment`]: where a program begins and ends;
-//! - [`data_stream`], [`keyed_stream`], [`windowed_stream`]: typed handles on the nodes of the graph;
+//! - [`data_stream`], [`keyed_stream`], [`windowed_stream`], [`joined_streams`]: typed handles on the nodes of the graph;
 //! - [`stream_graph`]: the graph itself, untyped;
 //! - [`translate`]: from the stream graph to a job graph with its factories;
 //! - [`settings`]: what the program and its command line set;
@@ -15,6 +15,7 @@ pub mod data_stream;
 pub mod environment;
 pub mod error;
 pub mod executor;
+pub mod joined_streams;
 pub mod keyed_stream;
 pub mod settings;
 pub mod stream_graph;
@@ -25,6 +26,7 @@ pub use data_stream::{DataStream, DataStreamSink};
 pub use environment::StreamExecutionEnvironment;
 pub use error::{Error, Result};
 pub use executor::{JobClient, JobResult, PipelineExecutor};
+pub use joined_streams::{IntervalJoined, JoinedStreams, JoinedWindows};
 pub use keyed_stream::{CombinedStream, KeyedStream};
 pub use settings::RuntimeExecutionMode;
 pub use windowed_stream::WindowedStream;

@@ -3,18 +3,22 @@
 
 use crate::data_stream::DataStream;
 use crate::keyed_stream::KeyedStream;
+use millstream_core::job_state::DeclaredState;
 use millstream_core::{Key, OperatorError, Record};
 use millstream_operator::context::TaskContext;
 use millstream_operator::process::TimeDomain;
+use millstream_operator::side_output::OutputTag;
 use millstream_operator::window::assigner::AnyAssigner;
 use millstream_operator::window::evictor::AnyEvictor;
-use millstream_operator::window::pane_operator::{Emit, Late, PaneOperator, PaneWindows};
+use millstream_operator::window::pane_operator::{Emit, PaneOperator, PaneWindows, pane_states};
 use millstream_operator::window::trigger::AnyTrigger;
-use millstream_operator::window::window_operator::{Kept, WindowOperator, WindowSpec};
+use millstream_operator::window::window_operator::{
+    Kept, WindowOperator, WindowSpec, window_states,
+};
 use millstream_operator::window::{
     AggregateFunction, CountEvictor, CountTrigger, DefaultTrigger, Evictor, GlobalWindows,
-    NeverTrigger, ProcessWindowFunction, PurgingTrigger, TimeTrigger, Trigger, WindowAssigner,
-    WindowContext, Windowed,
+    LateRecords, NeverTrigger, ProcessWindowFunction, PurgingTrigger, TimeTrigger, Trigger,
+    WindowAssigner, WindowContext, Windowed,
 };
 use std::ops::AddAssign;
 use std::time::Duration;
@@ -29,6 +33,8 @@ pub struct WindowedStream<K, T> {
     trigger: Option<Box<dyn AnyTrigger<T>>>,
     evictor: Option<Box<dyn AnyEvictor<T>>>,
     allowed_lateness: i64,
+    /// Where late records go.
+    late: Option<OutputTag<T>>,
     /// All records are in one subtask.
     alone: bool,
 }
@@ -67,7 +73,8 @@ type NoMerge<V> = Option<fn(&mut V, V)>;
 impl<K: Key, T: Record> WindowedStream<K, T> {
     pub(crate) fn new(keyed: KeyedStream<K, T>, assigner: impl WindowAssigner<T>) -> Self {
         let assigner = Box::new(assigner);
-        Self { keyed, assigner, trigger: None, evictor: None, allowed_lateness: 0, alone: false }
+        let (trigger, evictor, late) = (None, None, None);
+        Self { keyed, assigner, trigger, evictor, allowed_lateness: 0, late, alone: false }
     }
 
     /// All records in one subtask.
@@ -90,6 +97,12 @@ impl<K: Key, T: Record> WindowedStream<K, T> {
     pub fn allowed_lateness(self, lateness: Duration) -> Self {
         let allowed_lateness = i64::try_from(lateness.as_millis()).unwrap_or(i64::MAX);
         Self { allowed_lateness, ..self }
+    }
+
+    /// Gives records that are too late for all of their windows out under a tag, with their times: to
+    /// whoever reads `side_output(&tag)` of the stream of results. Without this they are dropped.
+    pub fn side_output_late_data(self, tag: &OutputTag<T>) -> Self {
+        Self { late: Some(tag.clone()), ..self }
     }
 
     /// Joins the records of a window, in the order in which they come.
@@ -243,7 +256,7 @@ impl<K: Key, T: Record> WindowedStream<K, T> {
     #[track_caller]
     pub fn process<F: ProcessWindowFunction<K, Vec<T>>>(&self, function: F) -> DataStream<F::Out> {
         let emit = move |context: &TaskContext| processing::<K, Vec<T>, F>(&function, context);
-        self.any_windows("window_process", move |context, evictor| {
+        self.any_windows("window_process", true, move |context, evictor| {
             Ok(Kept::<K, T, (), F::Out>::All { evictor, emit: emit(context)? })
         })
     }
@@ -270,6 +283,7 @@ impl<K: Key, T: Record> WindowedStream<K, T> {
                 let domain = domain_of(self.assigner.default_trigger());
                 let windows =
                     PaneWindows { panes, domain, allowed_lateness: self.allowed_lateness };
+                let late = self.late.clone();
                 let stream = self.keyed.stream().try_operator(verb, true, move |context| {
                     let merge = merge.clone().map(|merge| Box::new(merge) as Box<_>);
                     let how = (init.clone(), add.clone(), merge);
@@ -279,13 +293,13 @@ impl<K: Key, T: Record> WindowedStream<K, T> {
                         selector.boxed(),
                         how,
                         emit,
-                        drop_late(),
+                        LateRecords::new(late.clone()),
                         context,
                     ))
                 });
-                self.settled(stream)
+                self.settled(stream, pane_states::<K, V>())
             }
-            _ => self.any_windows(verb, move |context, evictor| {
+            _ => self.any_windows(verb, self.evictor.is_some(), move |context, evictor| {
                 let (init, add, emit) = (init.clone(), add.clone(), emit(context)?);
                 Ok(kept(init, add, merge.clone(), emit, evictor))
             }),
@@ -297,6 +311,7 @@ impl<K: Key, T: Record> WindowedStream<K, T> {
     fn any_windows<V: Record, O: Record>(
         &self,
         verb: &'static str,
+        keeps_all: bool,
         kept: impl Fn(
             &TaskContext,
             Option<Box<dyn AnyEvictor<T>>>,
@@ -311,16 +326,29 @@ impl<K: Key, T: Record> WindowedStream<K, T> {
             None => default_trigger(assigner.default_trigger()),
         };
         let evictor = self.evictor.as_ref().map(|evictor| evictor.boxed());
+        let states = window_states::<K, T, V>(keeps_all, assigner.is_merging());
+        let late = self.late.clone();
         let stream = self.keyed.stream().try_operator(verb, true, move |context| {
             let (assigner, trigger) = (assigner.boxed(), trigger.boxed());
             let spec = WindowSpec { assigner, trigger, allowed_lateness };
             let kept = kept(context, evictor.as_ref().map(|evictor| evictor.boxed()))?;
-            Ok(WindowOperator::new(spec, kept, selector.boxed(), drop_late(), context))
+            Ok(WindowOperator::new(
+                spec,
+                kept,
+                selector.boxed(),
+                LateRecords::new(late.clone()),
+                context,
+            ))
         });
-        self.settled(stream)
+        self.settled(stream, states)
     }
 
-    fn settled<O: Record>(&self, stream: DataStream<O>) -> DataStream<O> {
+    fn settled<O: Record>(
+        &self,
+        stream: DataStream<O>,
+        states: Vec<DeclaredState>,
+    ) -> DataStream<O> {
+        let stream = stream.with_states(states).with_side_outputs();
         if self.alone { stream.set_parallelism(1) } else { stream }
     }
 }
@@ -392,8 +420,4 @@ fn processing<K: Key, V: 'static, F: ProcessWindowFunction<K, V>>(
     Ok(Box::new(move |key, window, value, out| {
         function.process(value, &mut WindowContext::new(key, window, out))
     }))
-}
-
-fn drop_late<T>() -> Late<T> {
-    Box::new(|_, _| ())
 }

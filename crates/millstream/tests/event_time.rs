@@ -4,7 +4,8 @@ use millstream::OperatorError;
 use millstream::api::args::Args;
 use millstream::operator::source::{Poll, Source, SourceClock, SourceReader};
 use millstream::prelude::*;
-use millstream::sink;
+use millstream::{sink, source};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -125,4 +126,172 @@ fn event_timers_fire_while_the_job_runs_and_at_its_end() {
     alarms.sort_unstable();
     let expected = (0..KEYS).flat_map(|key| [(key, 2_000, 3_999), (key, 6_000, i64::MAX)]);
     assert_eq!(alarms, expected.collect::<Vec<_>>());
+}
+
+const RECORDS: u64 = 20_000;
+
+/// Record `i` is of the key `i % 7` and of the time `i`; a key pauses for 600 ms now and then.
+fn record(i: u64) -> (u64, i64) {
+    (i * i % 7, i as i64 + (i / 3_000 * 600) as i64)
+}
+
+/// What all records of a key in windows of these begins amount to.
+fn counts(starts: impl Fn(i64) -> Vec<i64>) -> BTreeMap<(u64, i64), u64> {
+    let mut counts = BTreeMap::new();
+    for (key, time) in (0..RECORDS).map(record) {
+        for start in starts(time) {
+            *counts.entry((key, start)).or_insert(0) += 1;
+        }
+    }
+    counts
+}
+
+/// Each key's sessions, with a gap of 100 ms.
+fn sessions() -> BTreeMap<(u64, i64), u64> {
+    let mut open: BTreeMap<u64, (i64, i64)> = BTreeMap::new();
+    let mut counts = BTreeMap::new();
+    for (key, time) in (0..RECORDS).map(record) {
+        let session = open.entry(key).or_insert((time, time));
+        if time - session.1 > 100 {
+            session.0 = time;
+        }
+        session.1 = time;
+        *counts.entry((key, session.0)).or_insert(0) += 1;
+    }
+    counts
+}
+
+/// A sink that collects may get a result again after a failure, but never another one.
+#[track_caller]
+fn check(results: Vec<Windowed<u64, u64>>, expected: &BTreeMap<(u64, i64), u64>) {
+    let mut found = BTreeMap::new();
+    for Windowed { key, window, value } in results {
+        let before = found.insert((key, window.start), value);
+        assert!(
+            before.is_none_or(|before| before == value),
+            "{key} {window:?}: {before:?} {value}"
+        );
+    }
+    assert_eq!(found, *expected);
+}
+
+#[test]
+fn a_window_job_that_fails_on_its_way_gives_what_one_does_that_does_not() {
+    let env = Env::with_arguments(Args::default()).expect("embedded");
+    let directory = std::env::temp_dir().join(format!("millstream-windows-{}", std::process::id()));
+    env.configure("pipeline.auto-watermark-interval", "1 ms")
+        .configure("execution.checkpointing.interval", "10 ms")
+        .configure("execution.checkpointing.dir", &directory.to_string_lossy())
+        .configure("restart-strategy.type", "fixed-delay")
+        .configure("restart-strategy.fixed-delay.attempts", "5")
+        .configure("restart-strategy.fixed-delay.delay", "1 ms");
+    let failures = Arc::new(AtomicU64::new(0));
+    let strategy = WatermarkStrategy::for_monotonous_timestamps()
+        .with_timestamp_assigner(|record: &(u64, i64)| record.1);
+    let fails = failures.clone();
+    let records = env
+        .source("records", source::generator(Some(RECORDS), record).rate(20_000))
+        .assign_timestamps_and_watermarks(strategy)
+        .name("times")
+        .map(move |record| {
+            // The second and the third time only the first of these is behind it.
+            let failed = fails.load(Ordering::SeqCst);
+            if record.1 == 6_001 + 5_000 * failed as i64 && failed < 2 {
+                fails.fetch_add(1, Ordering::SeqCst);
+                panic!("failure {failed}");
+            }
+            record
+        })
+        .name("fails twice")
+        .key_by(|record| record.0);
+    let (sliding, growing) = (sink::collect(), sink::collect());
+    let millis = Duration::from_millis;
+    records
+        .window(SlidingEventTimeWindows::of(millis(400), millis(100)))
+        .count()
+        .set_parallelism(2)
+        .name("sliding")
+        .sink("counts", sliding.clone());
+    records
+        .window(EventTimeSessionWindows::with_gap(millis(100)))
+        .count()
+        .set_parallelism(2)
+        .name("sessions")
+        .sink("sessions", growing.clone());
+    env.execute("windows").expect("it goes on after each failure");
+    let _ = std::fs::remove_dir_all(&directory);
+    assert_eq!(failures.load(Ordering::SeqCst), 2);
+    let starts = |time: i64| (0..4).map(|n| time.div_euclid(100) * 100 - n * 100).collect();
+    check(sliding.take(), &counts(starts));
+    check(growing.take(), &sessions());
+}
+
+#[test]
+fn late_records_are_read_beside_the_results() {
+    let env = Env::with_arguments(Args::default()).expect("embedded");
+    let late = OutputTag::<(u64, i64)>::new("late");
+    let (counts, too_late) = (sink::collect(), sink::collect());
+    /// Each record says how far time is.
+    #[derive(Clone)]
+    struct EachRecord;
+    impl WatermarkGenerator<(u64, i64)> for EachRecord {
+        fn on_event(&mut self, _: &(u64, i64), time: i64, output: &mut WatermarkOutput) {
+            output.emit_watermark(time);
+        }
+    }
+    let strategy = WatermarkStrategy::for_generator(EachRecord)
+        .with_timestamp_assigner(|record: &(u64, i64)| record.1);
+    let times = [5, 25, 7, 26];
+    let results = env
+        .source("records", OneByOne(times.into_iter().map(|time| (1, time)).collect()))
+        .assign_timestamps_and_watermarks(strategy)
+        .key_by(|record| record.0)
+        .window(TumblingEventTimeWindows::of(Duration::from_millis(10)))
+        .side_output_late_data(&late)
+        .count()
+        .name("counts");
+    results.side_output(&late).sink("late", too_late.clone());
+    results.map(|counted| (counted.window.start, counted.value)).sink("counts", counts.clone());
+    env.execute("late").expect("nothing fails");
+    assert_eq!((counts.take(), too_late.take()), (vec![(0, 1), (20, 2)], vec![(1, 7)]));
+}
+
+/// Gives one record per poll.
+struct OneByOne(Vec<(u64, i64)>);
+
+impl Source<(u64, i64)> for OneByOne {
+    fn reader(
+        &self,
+        _context: &TaskContext,
+    ) -> Result<Box<dyn SourceReader<(u64, i64)>>, OperatorError> {
+        Ok(Box::new(OneByOne(self.0.iter().rev().copied().collect())))
+    }
+
+    fn is_bounded(&self) -> bool {
+        true
+    }
+
+    fn parallelism_max(&self) -> Option<u32> {
+        Some(1)
+    }
+}
+
+impl SourceReader<(u64, i64)> for OneByOne {
+    fn poll(
+        &mut self,
+        out: &mut Vec<(u64, i64)>,
+        _room: usize,
+        _clock: SourceClock,
+    ) -> Result<Poll, OperatorError> {
+        out.extend(self.0.pop());
+        Ok(if out.is_empty() { Poll::End } else { Poll::More })
+    }
+
+    fn snapshot(&mut self) -> Result<Vec<Vec<u8>>, OperatorError> {
+        Ok(Vec::new())
+    }
+
+    fn restore(&mut self, _items: Vec<Vec<u8>>) -> Result<(), OperatorError> {
+        Ok(())
+    }
 }

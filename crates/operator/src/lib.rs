@@ -9,6 +9,7 @@
 //! - [`map`], [`flat_map`], [`key`], [`aggregate`], [`combine`], [`partitioner`]: the operators;
 //! - [`process`]: the user's own, with state and timers;
 //! - [`watermark`]: times of records, and how far time is; [`window`]: records by stretches of time;
+//!   [`join`]: of two streams;
 //! - [`plan`]: factories for all of a job's vertices;
 //! - [`harness`]: drives an operator alone, for tests.
 
@@ -19,6 +20,7 @@ pub mod context;
 pub mod flat_map;
 pub mod harness;
 pub mod item;
+pub mod join;
 pub mod key;
 pub mod map;
 pub mod operator;

@@ -8,17 +8,17 @@ use millstream_operator::harness::{HarnessSnapshot, OperatorHarness};
 use millstream_operator::key::{ByValue, KeySelector};
 use millstream_operator::operator::Operator;
 use millstream_operator::process::TimeDomain;
+use millstream_operator::side_output::OutputTag;
 use millstream_operator::window::assigner::AnyAssigner;
 use millstream_operator::window::evictor::AnyEvictor;
-use millstream_operator::window::pane_operator::{Emit, Late, Merge, PaneOperator, PaneWindows};
+use millstream_operator::window::pane_operator::{Emit, Merge, PaneOperator, PaneWindows};
 use millstream_operator::window::panes::Panes;
 use millstream_operator::window::trigger::AnyTrigger;
 use millstream_operator::window::window_operator::{Kept, WindowOperator, WindowSpec};
 use millstream_operator::window::*;
+use millstream_shuffle::batch::Batch;
 use proptest::prelude::*;
-use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::rc::Rc;
 use std::time::Duration;
 
 /// A key and a number.
@@ -42,17 +42,20 @@ fn emit_row() -> Emit<u64, u64, Row> {
     })
 }
 
-type LateRecords = Rc<RefCell<Vec<(Event, i64)>>>;
+fn late_tag() -> OutputTag<Event> {
+    OutputTag::new("late")
+}
 
-fn keep_late(late: &LateRecords) -> Late<Event> {
-    let late = late.clone();
-    Box::new(move |event, time| late.borrow_mut().push((event, time)))
+/// Late records go to a side output that is read.
+fn late() -> LateRecords<Event> {
+    let mut late = LateRecords::new(Some(late_tag()));
+    late.sides().attach("late".into(), Box::new(Batch::<Event>::new()));
+    late
 }
 
 /// An operator with what belongs to it, so that tests of both kinds read alike.
 struct Bench<O> {
     harness: OperatorHarness<Event, Row, O>,
-    late: LateRecords,
     clock: ManualClock,
 }
 
@@ -92,6 +95,12 @@ impl<O: Operator> Bench<O> {
         self.rows()
     }
 
+    /// The late records.
+    fn late(&mut self) -> Vec<Event> {
+        let sides = self.harness.operator().side_outputs();
+        sides.expect("windows have side outputs").take_records(&late_tag())
+    }
+
     fn snapshot(&mut self) -> HarnessSnapshot {
         self.harness.snapshot(max()).expect("nothing fails")
     }
@@ -118,7 +127,7 @@ impl Grid {
     }
 
     fn bench(self) -> Bench<Sums> {
-        let (clock, late) = (ManualClock::default(), LateRecords::default());
+        let clock = ManualClock::default();
         let (subtask, parallelism) = self.place;
         let context =
             TaskContext { clock: clock.clock(), subtask, parallelism, ..TaskContext::alone() };
@@ -130,9 +139,8 @@ impl Grid {
             allowed_lateness: self.lateness,
         };
         let how = ((|| 0) as fn() -> u64, add as fn(&mut u64, Event), merge);
-        let operator =
-            PaneOperator::new(windows, selector(), how, emit_row(), keep_late(&late), &context);
-        Bench { harness: OperatorHarness::with_room(operator, self.room), late, clock }
+        let operator = PaneOperator::new(windows, selector(), how, emit_row(), late(), &context);
+        Bench { harness: OperatorHarness::with_room(operator, self.room), clock }
     }
 }
 
@@ -165,7 +173,7 @@ impl Spec {
     }
 
     fn bench(self) -> Bench<Any> {
-        let (clock, late) = (ManualClock::default(), LateRecords::default());
+        let clock = ManualClock::default();
         let (subtask, parallelism) = self.place;
         let context =
             TaskContext { clock: clock.clock(), subtask, parallelism, ..TaskContext::alone() };
@@ -190,8 +198,8 @@ impl Spec {
                 }),
             },
         };
-        let operator = WindowOperator::new(spec, kept, selector(), keep_late(&late), &context);
-        Bench { harness: OperatorHarness::with_room(operator, self.room), late, clock }
+        let operator = WindowOperator::new(spec, kept, selector(), late(), &context);
+        Bench { harness: OperatorHarness::with_room(operator, self.room), clock }
     }
 }
 
@@ -231,13 +239,13 @@ fn a_late_record_is_diverted_and_an_early_one_is_not() {
     let mut bench = Grid::new(10, 10).bench();
     bench.watermark(9);
     bench.push([(1, 1, 9), (1, 2, 10), (2, 3, 4)]);
-    assert_eq!(*bench.late.borrow(), [((1, 1), 9), ((2, 3), 4)]);
+    assert_eq!(bench.late(), [(1, 1), (2, 3)]);
     assert_eq!(bench.watermark(19), [(1, 10, 2)]);
     // A sliding window is over before the next: the record counts where it can.
     let mut bench = Grid::new(10, 5).bench();
     bench.watermark(9);
     bench.push([(1, 1, 8), (1, 2, 4)]);
-    assert_eq!(*bench.late.borrow(), [((1, 2), 4)]);
+    assert_eq!(bench.late(), [(1, 2)]);
     assert_eq!(bench.watermark(30), [(1, 5, 1)]);
 }
 
@@ -255,7 +263,7 @@ fn within_the_allowed_lateness_a_window_fires_again() {
     assert_eq!(bench.watermark(19), []);
     assert_eq!(bench.harness.operator().values(), 0, "it is forgotten");
     bench.push([(1, 1, 6)]);
-    assert_eq!((bench.rows(), bench.late.borrow().len()), (vec![], 1));
+    assert_eq!((bench.rows(), bench.late()), (vec![], vec![(1, 1)]));
     // Sliding: only windows that have fired fire again.
     let mut bench = Grid { lateness: 10, ..Grid::new(10, 5) }.bench();
     bench.push([(1, 1, 7)]);
@@ -312,7 +320,8 @@ fn sessions_grow_meet_and_end() {
         assert_eq!(bench.watermark(39), [(1, 0, 55)]);
         assert_eq!(bench.harness.operator().sizes(), (0, 0, 0));
         bench.push([(1, 64, 25), (1, 128, 35)]);
-        assert_eq!(*bench.late.borrow(), [((1, 64), 25)]);
+        assert_eq!(bench.late(), [(1, 64)]);
+        assert_eq!(bench.harness.operator().late().count(), 1);
         assert_eq!(bench.finish(), [(1, 35, 128)]);
     }
 }
@@ -597,6 +606,6 @@ fn what_was_late_before_a_crash_is_late_after_it() {
     let mut bench = Grid::new(10, 10).bench();
     bench.harness.restore(&[snapshot], 0, 1).expect("nothing fails");
     bench.push([(1, 2, 6), (1, 4, 12)]);
-    assert_eq!(bench.late.borrow().len(), 1);
+    assert_eq!(bench.late(), [(1, 2)]);
     assert_eq!(bench.watermark(19), [(1, 10, 4)]);
 }

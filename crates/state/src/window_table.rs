@@ -6,10 +6,11 @@
 //! came. They hold, because rows stay where they are, and are made anew in a restore.
 
 use crate::entry_key::{EntryKey, entry_hash};
-use crate::entry_table::{freeze_entries, restore_entries};
+use crate::entry_table::{declare_entries, freeze_entries, restore_entries};
 use crate::restore::RestoreError;
 use crate::table::KeyedTable;
 use millstream_checkpoint::snapshot::{RestoredTable, TableSnapshot};
+use millstream_core::job_state::DeclaredState;
 use millstream_core::key_group::MaxParallelism;
 use millstream_core::time::Timestamp;
 use millstream_core::{Key, Record};
@@ -117,19 +118,22 @@ impl<K: Key, V: Record> WindowTable<K, V> {
         (self.rows.key_at(row).key, self.rows.value_at(row))
     }
 
-    /// Takes up to `limit` values out of a pane, in the order in which they came.
+    /// Takes up to `limit` values out of a pane, in the order in which they came. They are taken out one
+    /// by one as the iterator goes on; it has to be used up.
     pub fn take(&mut self, pane: Timestamp, limit: usize) -> impl Iterator<Item = (K, V)> + '_ {
         let pane_hash = pane.hash64();
-        let mut left = limit;
-        std::iter::from_fn(move || {
-            left = left.checked_sub(1)?;
-            let row = self.panes.get_mut(&pane)?.pop_front()?;
-            let taken = self.row(row);
-            self.rows.remove_row(entry_hash(taken.0.hash64(), pane_hash), row);
-            if self.panes.get(&pane).is_some_and(VecDeque::is_empty) {
+        let mut taken = VecDeque::new();
+        if let Some(rows) = self.panes.get_mut(&pane) {
+            let rest = rows.split_off(limit.min(rows.len()));
+            taken = std::mem::replace(rows, rest);
+            if rows.is_empty() {
                 self.panes.remove(&pane);
             }
-            Some(taken)
+        }
+        taken.into_iter().map(move |row| {
+            let (key, value) = self.row(row);
+            self.rows.remove_row(entry_hash(key.hash64(), pane_hash), row);
+            (key, value)
         })
     }
 
@@ -140,6 +144,11 @@ impl<K: Key, V: Record> WindowTable<K, V> {
             let hash = self.rows.key_at(row).key.hash64();
             self.rows.remove_row(entry_hash(hash, pane_hash), row);
         }
+    }
+
+    /// What a table of this name holds.
+    pub fn declared(name: &str) -> DeclaredState {
+        declare_entries::<K, Timestamp, V>(name)
     }
 
     /// The values as they are now.

@@ -4,6 +4,7 @@ use super::timer_service::TimerService;
 use crate::side_output::{OutputTag, SideOutputs};
 use millstream_core::time::Timestamp;
 use millstream_core::{Key, Record};
+use millstream_shuffle::batch::stamp;
 use millstream_state::KeyedState;
 use millstream_state::keyed_state::store::Cleared;
 
@@ -18,6 +19,9 @@ pub struct ProcessContext<'a, K, S, O> {
     pub(super) timers: &'a mut TimerService<K>,
     pub(super) sides: &'a mut SideOutputs,
     pub(super) out: &'a mut Vec<O>,
+    /// The times of what is in `out`; those of this call, which began at `first`, come later.
+    pub(super) times: &'a mut Vec<Timestamp>,
+    pub(super) first: usize,
 }
 
 impl<K: Key, S: KeyedState, O> ProcessContext<'_, K, S, O> {
@@ -31,6 +35,14 @@ impl<K: Key, S: KeyedState, O> ProcessContext<'_, K, S, O> {
     #[inline]
     pub fn emit(&mut self, record: O) {
         self.out.push(record);
+    }
+
+    /// Gives a record out that has a time of its own. It should not be behind the watermark: who reads it
+    /// would find it late.
+    pub fn emit_at(&mut self, record: O, time: Timestamp) {
+        stamp(self.times, self.first..self.out.len(), self.timestamp);
+        self.out.push(record);
+        stamp(self.times, self.out.len() - 1..self.out.len(), Some(time));
     }
 
     /// Gives a record out under a tag: to whoever reads `stream.side_output(&tag)`.

@@ -139,11 +139,22 @@ impl<K: Key, T: Record, F: KeyedProcessFunction<K, T>> KeyedProcess<K, T, F> {
             let (hash, key) = (due.hash, &due.key);
             let now = timers.now;
             let timestamp = (domain == TimeDomain::EventTime).then_some(due.time);
-            let (first, out) = (batch.items.len(), &mut batch.items);
+            let first = batch.items.len();
+            let Batch { items: out, timestamps: times, .. } = &mut *batch;
             told(state.one(hash, key, now, |state, cleared| {
                 sides.set_time(timestamp);
-                let mut ctx =
-                    ProcessContext { state, cleared, hash, key, timestamp, timers, sides, out };
+                let mut ctx = ProcessContext {
+                    state,
+                    cleared,
+                    hash,
+                    key,
+                    timestamp,
+                    timers,
+                    sides,
+                    out,
+                    times,
+                    first,
+                };
                 function.on_timer(timer, &mut ctx)
             }))?;
             batch.stamp(first, timestamp);
@@ -189,8 +200,18 @@ impl<K: Key, T: Record, F: KeyedProcessFunction<K, T>> Operator for KeyedProcess
                 let timestamp = timestamps.get(i).copied().filter(|time| *time != NO_TIMESTAMP);
                 let first = out.len();
                 sides.set_time(timestamp);
-                let mut ctx =
-                    ProcessContext { state, cleared, hash, key, timestamp, timers, sides, out };
+                let mut ctx = ProcessContext {
+                    state,
+                    cleared,
+                    hash,
+                    key,
+                    timestamp,
+                    timers,
+                    sides,
+                    out,
+                    times,
+                    first,
+                };
                 let result = function.process(record, &mut ctx);
                 stamp(times, first..out.len(), timestamp);
                 match result {

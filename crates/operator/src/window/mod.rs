@@ -5,11 +5,12 @@
 //! - [`trigger`]: when a window fires; [`evictor`]: what is dropped then;
 //! - [`function`]: what users write to make results of a whole window;
 //! - [`pane_operator`]: windows on a grid, added up by the batch; [`window_operator`]: all others;
-//! - `progress`: how far windows have fired, as state.
+//! - [`late`]: what becomes of late records; `progress`: how far windows have fired, as state.
 
 pub mod assigner;
 pub mod evictor;
 pub mod function;
+pub mod late;
 pub mod pane_operator;
 pub mod panes;
 mod progress;
@@ -24,6 +25,7 @@ pub use assigner::{
 };
 pub use evictor::{CountEvictor, Evictor, TimeEvictor};
 pub use function::{ProcessWindowFunction, WindowContext};
+pub use late::LateRecords;
 pub use millstream_state::AggregateFunction;
 pub use time_window::{TimeWindow, Windowed};
 pub use trigger::{

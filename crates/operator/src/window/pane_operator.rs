@@ -6,6 +6,7 @@
 //! the order of the hashes of their keys, so that how far it has fired is one number, which goes into
 //! the state (see [`progress`](super::progress)), and a barrier may come in between.
 
+use super::late::LateRecords;
 use super::panes::Panes;
 use super::progress::Progress;
 use super::time_window::TimeWindow;
@@ -15,8 +16,10 @@ use crate::flat_map::check_surplus;
 use crate::key::KeySelector;
 use crate::operator::{Flow, Operator};
 use crate::process::{FunctionResult, TimeDomain};
+use crate::side_output::SideOutputs;
 use millstream_checkpoint::snapshot::{OperatorSnapshot, RestoredOperator};
 use millstream_core::checkpoint::Barrier;
+use millstream_core::job_state::DeclaredState;
 use millstream_core::key_group::MaxParallelism;
 use millstream_core::time::{MAX_WATERMARK, NO_TIMESTAMP, Timestamp};
 use millstream_core::{Key, OperatorError, Record};
@@ -35,9 +38,6 @@ pub type Merge<V> = Box<dyn Fn(&mut V, V)>;
 /// Makes results of the value of a key in a window.
 pub type Emit<K, V, O> = Box<dyn FnMut(K, TimeWindow, V, &mut Vec<O>) -> FunctionResult>;
 
-/// Takes a record that came too late.
-pub type Late<T> = Box<dyn FnMut(T, Timestamp)>;
-
 /// What the windows are.
 #[derive(Clone, Copy, Debug)]
 pub struct PaneWindows {
@@ -49,6 +49,11 @@ pub struct PaneWindows {
     pub allowed_lateness: i64,
 }
 
+/// What state the operator has, as the job graph names it.
+pub fn pane_states<K: Key, V: Record>() -> Vec<DeclaredState> {
+    vec![WindowTable::<K, V>::declared(CONTENTS), Progress::declared()]
+}
+
 /// Adds up records by key and window.
 pub struct PaneOperator<K, T, V, I, F, O> {
     windows: PaneWindows,
@@ -58,7 +63,7 @@ pub struct PaneOperator<K, T, V, I, F, O> {
     /// Absent where each window is a pane.
     merge: Option<Merge<V>>,
     emit: Emit<K, V, O>,
-    late: Late<T>,
+    late: LateRecords<T>,
     table: WindowTable<K, V>,
     progress: Progress,
     firing: Option<Firing>,
@@ -111,7 +116,7 @@ where
         selector: Box<dyn KeySelector<K, T>>,
         (init, add, merge): (I, F, Option<Merge<V>>),
         emit: Emit<K, V, O>,
-        late: Late<T>,
+        late: LateRecords<T>,
         context: &TaskContext,
     ) -> Self {
         let panes = if merge.is_some() { windows.panes } else { windows.panes.apart() };
@@ -131,6 +136,11 @@ where
             keys: Vec::new(),
             panes: Vec::new(),
         }
+    }
+
+    /// The late records.
+    pub fn late(&mut self) -> &mut LateRecords<T> {
+        &mut self.late
     }
 
     /// How many values are kept: one per key and pane.
@@ -190,7 +200,7 @@ where
     }
 
     /// Takes the late records out of the batch.
-    fn divert(&mut self, input: &mut Batch<T>) {
+    fn divert(&mut self, input: &mut Batch<T>) -> Result<(), OperatorError> {
         let records = std::mem::take(&mut input.items);
         let rest = input.hashes.drain(..).zip(input.timestamps.drain(..)).zip(self.panes.drain(..));
         let rest: Vec<_> = rest.collect();
@@ -198,7 +208,7 @@ where
             if pane == NOWHERE {
                 let due = time.saturating_add(self.windows.allowed_lateness);
                 if due <= self.progress.of(hash).watermark {
-                    (self.late)(record, time);
+                    self.late.take(record, time)?;
                 }
                 continue;
             }
@@ -207,6 +217,7 @@ where
             input.timestamps.push(time);
             self.panes.push(pane);
         }
+        Ok(())
     }
 
     /// Adds records to their panes.
@@ -357,14 +368,10 @@ where
     ) -> Result<Flow, OperatorError> {
         let first = out.items.len();
         let Self { table, emit, .. } = self;
-        for (key, value) in table.take(window.start, FIRED_MAX) {
-            let before = out.items.len();
+        for (key, value) in table.take(window.start, room.saturating_sub(first).max(1)) {
             let result = emit(key, window, value, &mut out.items);
             result.map_err(|error| OperatorError::from_error(error.as_ref()))?;
-            check_surplus::<O>(out.items.len() - before)?;
-            if out.items.len() >= room {
-                break;
-            }
+            check_surplus::<O>(out.items.len() - first)?;
         }
         out.stamp(first, Some(window.max_timestamp()));
         let more = table.panes(window.start..=window.start).next().is_some();
@@ -483,7 +490,7 @@ where
         assert_eq!(input.hashes.len(), input.items.len(), "a keyed stream carries its hashes");
         let found = self.find_panes(input)?;
         if found.late {
-            self.divert(input);
+            self.divert(input)?;
         }
         self.keys.clear();
         self.selector.keys(&input.items, &mut self.keys);
@@ -533,6 +540,10 @@ where
         }
         self.progress.now.watermark = self.progress.now.watermark.max(watermark);
         self.fire(cast::<O>(out), room)
+    }
+
+    fn side_outputs(&mut self) -> Option<&mut SideOutputs> {
+        Some(self.late.sides())
     }
 
     fn snapshot(

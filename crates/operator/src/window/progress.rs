@@ -10,6 +10,7 @@ use crate::item;
 use millstream_checkpoint::handle::ListMode;
 use millstream_checkpoint::snapshot::{ListSnapshot, OperatorSnapshot, RestoredOperator};
 use millstream_core::OperatorError;
+use millstream_core::job_state::DeclaredState;
 use millstream_core::key_group::{KeyGroup, KeyGroupRange, MaxParallelism};
 use millstream_core::time::{MIN_WATERMARK, Timestamp};
 
@@ -44,6 +45,11 @@ impl Progress {
         let KeyGroupRange(groups) = KeyGroupRange::of_subtask(context.subtask, max, parallelism);
         let now = Reached { watermark: MIN_WATERMARK, fired: MIN_WATERMARK, partly: None };
         Self { now, former: Vec::new(), groups: (groups.start, groups.end), max }
+    }
+
+    /// What state it is, as the job graph names it.
+    pub(super) fn declared() -> DeclaredState {
+        DeclaredState::list(PROGRESS, ListMode::Union, None)
     }
 
     /// How far the group of a hash is.

@@ -8,7 +8,8 @@
 
 use super::assigner::{AnyAssigner, DefaultTrigger};
 use super::evictor::AnyEvictor;
-use super::pane_operator::{Emit, Late, out_of_range, without_time};
+use super::late::LateRecords;
+use super::pane_operator::{Emit, out_of_range, without_time};
 use super::panes::Panes;
 use super::progress::Progress;
 use super::time_window::TimeWindow;
@@ -19,8 +20,10 @@ use crate::flat_map::check_surplus;
 use crate::key::KeySelector;
 use crate::operator::{Flow, Operator};
 use crate::process::{FunctionResult, TimeDomain};
+use crate::side_output::SideOutputs;
 use millstream_checkpoint::snapshot::{OperatorSnapshot, RestoredOperator, TableSnapshot};
 use millstream_core::checkpoint::Barrier;
+use millstream_core::job_state::DeclaredState;
 use millstream_core::key_group::MaxParallelism;
 use millstream_core::time::{MAX_WATERMARK, NO_TIMESTAMP, Timestamp};
 use millstream_core::{Key, OperatorError, Record};
@@ -77,11 +80,30 @@ type ElementName<K> = EntryKey<K, (TimeWindow, u64)>;
 /// Windows of a key that have begun, and the names under which their rows are kept.
 type Sessions = Vec<(TimeWindow, TimeWindow)>;
 
+/// What state the operator has, as the job graph names it; whether it keeps all records, and whether
+/// windows merge.
+pub fn window_states<K: Key, T: Record, V: Record>(
+    keeps_all: bool,
+    merges: bool,
+) -> Vec<DeclaredState> {
+    let keyed = |name, key, value| DeclaredState::keyed(name, key, <()>::schema(), value);
+    let mut states = vec![keyed(WINDOWS, WindowName::<K>::schema(), Row::<V>::schema())];
+    if keeps_all {
+        states.push(keyed(ELEMENTS, ElementName::<K>::schema(), <(Timestamp, T)>::schema()));
+    }
+    if merges {
+        states.push(keyed(SESSIONS, K::schema(), Sessions::schema()));
+    }
+    states.extend([EVENT, PROCESSING].map(TimerQueue::<K, TimeWindow>::declared));
+    states.push(Progress::declared());
+    states
+}
+
 /// Runs windows of any kind.
 pub struct WindowOperator<K, T, V, O> {
     spec: WindowSpec<T>,
     kept: Kept<K, T, V, O>,
-    late: Late<T>,
+    late: LateRecords<T>,
     selector: Box<dyn KeySelector<K, T>>,
     windows: KeyedTable<WindowName<K>, Row<V>>,
     elements: KeyedTable<ElementName<K>, (Timestamp, T)>,
@@ -153,7 +175,7 @@ impl<K: Key, T: Record, V: Record, O: Record> WindowOperator<K, T, V, O> {
         spec: WindowSpec<T>,
         kept: Kept<K, T, V, O>,
         selector: Box<dyn KeySelector<K, T>>,
-        late: Late<T>,
+        late: LateRecords<T>,
         context: &TaskContext,
     ) -> Self {
         Self {
@@ -171,6 +193,11 @@ impl<K: Key, T: Record, V: Record, O: Record> WindowOperator<K, T, V, O> {
             max_parallelism: context.max_parallelism,
             waiting: VecDeque::new(),
         }
+    }
+
+    /// The late records.
+    pub fn late(&mut self) -> &mut LateRecords<T> {
+        &mut self.late
     }
 
     /// How many windows have begun, how many records are kept, and how many timers are pending.
@@ -267,7 +294,7 @@ impl<K: Key, T: Record, V: Record, O: Record> WindowOperator<K, T, V, O> {
         let due = time.saturating_add(self.spec.allowed_lateness);
         let is_late = self.is_event_time() && due <= self.progress.of(owner.hash).watermark;
         if let Some(record) = record.filter(|_| !taken && is_late) {
-            (self.late)(record, time);
+            self.late.take(record, time)?;
         }
         Ok(())
     }
@@ -603,7 +630,7 @@ impl<K: Key, T: Record, V: Record, O: Record> Operator for WindowOperator<K, T, 
         self.now = self.clock.now();
         let out = cast::<O>(out);
         self.take(cast::<T>(input))?;
-        while out.items.len() < room {
+        while out.items.len() < room && !self.late.sides().is_full() {
             let Some(arrived) = self.waiting.pop_front() else { return Ok(Flow::Drained) };
             self.add(arrived, out)?;
         }
@@ -644,6 +671,10 @@ impl<K: Key, T: Record, V: Record, O: Record> Operator for WindowOperator<K, T, 
             self.progress.settle();
         }
         Ok(flow)
+    }
+
+    fn side_outputs(&mut self) -> Option<&mut SideOutputs> {
+        Some(self.late.sides())
     }
 
     fn snapshot(
