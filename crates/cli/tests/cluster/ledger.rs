@@ -1,7 +1,7 @@
 //! The ledger job on real processes that are stopped, resumed and killed: `ledger_check`, which
 //! shares no code with the engine, counts what was lost, doubled or out of order.
 
-use crate::harness::{Cluster, example, kill, text};
+use crate::harness::{Cluster, example, kill, misbehave, text};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -186,12 +186,12 @@ fn a_savepoint_that_does_not_fit_is_refused_before_anything_runs() {
     ledger.wait_for_checkpoints(&job, 1);
     let output = cluster.millstream(&["stop", "-p", shown(&cluster.path("savepoints")), &job]);
     let savepoint = told_path(&text(&output));
-    let other = cluster.submit("forever", &["-s", &savepoint]);
-    let failure = cluster.failure_of(&other);
-    assert!(
-        failure.contains("allowNonRestoredState") || failure.contains("unclaimed"),
-        "{failure}"
-    );
+    let other = misbehave();
+    let arguments = ["run", "-d", "-s", &savepoint, shown(&other), "--how", "forever"];
+    let refused = cluster.millstream(&arguments);
+    let said = text(&refused);
+    assert!(!refused.status.success(), "{said}");
+    assert!(said.contains("of operator") && said.contains("(-n)"), "{said}");
     let missing = cluster.submit("forever", &["-s", "/nonexistent/savepoint"]);
     let failure = cluster.failure_of(&missing);
     assert!(failure.contains("/nonexistent/savepoint"), "{failure}");
