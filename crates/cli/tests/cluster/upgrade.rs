@@ -135,7 +135,7 @@ fn a_program_that_has_evolved_goes_on_and_says_before_what_it_will_change() {
 
     let diff = upgrade.cluster.millstream(&["state", "diff", &upgrade.savepoint, &second]);
     let said = text(&diff);
-    assert!(diff.status.success() && said.contains("drop `total`: u32"), "{said}");
+    assert!(diff.status.success() && said.contains("rename `total` to `seconds`"), "{said}");
     let back = upgrade.cluster.millstream(&["state", "diff", &second, &upgrade.savepoint]);
     assert_eq!(back.status.code(), Some(1), "{}", text(&back));
 
