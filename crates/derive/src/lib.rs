@@ -6,9 +6,11 @@
 //! - `#[record(default)]`, `#[record(default = expression)]` on a field: its value in state that was written
 //!   before it was added. An `Option` needs none: it is empty.
 //!
-//! `#[derive(KeyedState)]` makes a struct the state of a key: see `keyed_state`.
+//! `#[derive(KeyedState)]` makes a struct the state of a key: see `keyed_state`;
+//! `#[derive(OperatorState)]` that of a subtask: see `operator_state`.
 
 mod keyed_state;
+mod operator_state;
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, format_ident, quote};
@@ -33,6 +35,13 @@ pub fn derive_record(input: proc_macro::TokenStream) -> proc_macro::TokenStream 
 pub fn derive_keyed_state(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
     let input = parse_macro_input!(input as DeriveInput);
     keyed_state::derive(&input).unwrap_or_else(|error| error.to_compile_error()).into()
+}
+
+/// Derives `millstream::OperatorState`. A field may have had another name before: `alias = "old"`.
+#[proc_macro_derive(OperatorState, attributes(state))]
+pub fn derive_operator_state(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
+    let input = parse_macro_input!(input as DeriveInput);
+    operator_state::derive(&input).unwrap_or_else(|error| error.to_compile_error()).into()
 }
 
 /// What the attributes of a type or field say.

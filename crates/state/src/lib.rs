@@ -36,6 +36,7 @@ mod index;
 pub mod keyed_rows;
 pub mod keyed_state;
 mod memory;
+pub mod operator_state;
 mod pages;
 pub mod restore;
 mod slabs;
@@ -45,7 +46,7 @@ pub mod table;
 pub mod timers;
 pub mod window_table;
 
-// `#[derive(KeyedState)]` names this crate by its path; so that the derive also works in here:
+// `#[derive(KeyedState)]` and its like name this crate by its path; so that the derive also works in here:
 extern crate self as millstream_state;
 
 pub use backend::{Backing, StateBackend};
@@ -53,7 +54,8 @@ pub use keyed_rows::KeyedRows;
 pub use keyed_state::{
     AggregateFunction, AggregatingState, KeyedState, ListState, MapState, ReducingState, ValueState,
 };
-pub use millstream_derive::KeyedState;
+pub use millstream_derive::{KeyedState, OperatorState};
+pub use operator_state::{BroadcastState, OperatorState, SplitListState, UnionListState};
 pub use snapshot::FrozenKeyedTable;
 pub use table::KeyedTable;
 pub use timers::TimerQueue;
