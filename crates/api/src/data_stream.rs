@@ -1,5 +1,6 @@
 //! [`DataStream`]: a typed handle on records of the graph, and its verbs.
 
+use crate::connected_streams::{BroadcastConnectedStream, ConnectedStreams};
 use crate::environment::StreamExecutionEnvironment;
 use crate::keyed_stream::KeyedStream;
 use crate::stream_graph::{
@@ -10,12 +11,14 @@ use millstream_core::job_graph::ShipStrategy;
 use millstream_core::job_state::DeclaredState;
 use millstream_core::{Key, OperatorError, Record};
 use millstream_operator::context::{RoutingFunction, TaskContext};
+use millstream_operator::either::{Either, Lift};
 use millstream_operator::flat_map::{FlatMap, FlatMapWith, Out};
 use millstream_operator::key::{ByRef, ByValue};
 use millstream_operator::map::{Filter, FilterMap, Map, TryMap};
 use millstream_operator::operator::Operator;
 use millstream_operator::partitioner::CustomRouter;
 use millstream_operator::plan::{Factory, RouterContext};
+use millstream_operator::process::{Process, ProcessFunction};
 use millstream_operator::side_output::OutputTag;
 use millstream_operator::sink::Sink;
 use millstream_operator::sink_operator::SinkOperator;
@@ -40,6 +43,7 @@ pub struct DataStream<T> {
 struct Upstream {
     node: NodeId,
     side: Option<SideTag>,
+    lift: Option<Lift>,
     ship: Option<MakeShip>,
 }
 
@@ -49,8 +53,12 @@ type MakeShip = std::rc::Rc<dyn Fn() -> Ship>;
 impl<T> Clone for DataStream<T> {
     /// A second use of the same records: each consumer gets all of them.
     fn clone(&self) -> Self {
-        let copy =
-            |u: &Upstream| Upstream { node: u.node, side: u.side.clone(), ship: u.ship.clone() };
+        let copy = |u: &Upstream| Upstream {
+            node: u.node,
+            side: u.side.clone(),
+            lift: u.lift.clone(),
+            ship: u.ship.clone(),
+        };
         let upstream = self.upstream.iter().map(copy).collect();
         Self { env: self.env.clone(), upstream, _record: PhantomData }
     }
@@ -60,7 +68,7 @@ impl<T: Record> DataStream<T> {
     pub(crate) fn of_node(env: StreamExecutionEnvironment, node: NodeId) -> Self {
         Self {
             env,
-            upstream: vec![Upstream { node, side: None, ship: None }],
+            upstream: vec![Upstream { node, side: None, lift: None, ship: None }],
             _record: PhantomData,
         }
     }
@@ -190,7 +198,8 @@ impl<T: Record> DataStream<T> {
         let [Upstream { node, side: None, .. }] = &self.upstream[..] else {
             panic!("only an operator has side outputs: ask the stream that it gives for `{tag:?}`")
         };
-        let upstream = Upstream { node: *node, side: Some(SideTag::of(tag)), ship: None };
+        let (side, lift) = (Some(SideTag::of(tag)), None);
+        let upstream = Upstream { node: *node, side, lift, ship: None };
         DataStream { env: self.env.clone(), upstream: vec![upstream], _record: PhantomData }
     }
 
@@ -203,6 +212,29 @@ impl<T: Record> DataStream<T> {
     /// The operator that was declared last can have side outputs.
     pub(crate) fn with_side_outputs(self) -> Self {
         self.change(|node| node.gives_sides = true)
+    }
+
+    /// This stream and another one, for one operator with two inputs.
+    pub fn connect<U: Record>(&self, other: &DataStream<U>) -> ConnectedStreams<T, U> {
+        ConnectedStreams::new(self, other)
+    }
+
+    /// This stream, and another one of which every subtask of the operator gets all records.
+    pub fn connect_broadcast<B: Record>(
+        &self,
+        broadcast: &DataStream<B>,
+    ) -> BroadcastConnectedStream<T, B> {
+        BroadcastConnectedStream::new(self, broadcast)
+    }
+
+    /// Handles each record with a function that has side outputs, and state of the subtask: see
+    /// `docs/state.md`.
+    #[track_caller]
+    pub fn process<F: ProcessFunction<T>>(&self, function: F) -> DataStream<F::Out> {
+        let stream = self.try_operator("process", true, move |context| {
+            Process::<T, F>::new(function.clone(), context)
+        });
+        stream.with_states(Process::<T, F>::states()).with_side_outputs()
     }
 
     /// The records of several streams. Order is kept per stream only.
@@ -365,6 +397,7 @@ impl<T: Record> DataStream<T> {
         let inputs = self.upstream.iter().map(|upstream| StreamEdge {
             from: upstream.node,
             side: upstream.side.clone(),
+            lift: upstream.lift.clone(),
             ship: upstream.ship.as_ref().map(|make| make()),
         });
         self.env.add(StreamNode {
@@ -396,6 +429,18 @@ impl<T: Record> DataStream<T> {
         };
         self.env.change(upstream.node, change);
         self
+    }
+}
+
+impl<A: Record, B: Record> DataStream<Either<A, B>> {
+    /// The records of two streams, marked with which of them they are of.
+    pub(crate) fn marked(first: &DataStream<A>, second: &DataStream<B>) -> Self {
+        let lifted = |upstream: Vec<Upstream>, lift: fn() -> Lift| {
+            upstream.into_iter().map(move |u| Upstream { lift: Some(lift()), ..u })
+        };
+        let upstream = lifted(first.clone().upstream, Lift::first::<A, B>)
+            .chain(lifted(second.clone().upstream, Lift::second::<A, B>));
+        Self { env: first.env.clone(), upstream: upstream.collect(), _record: PhantomData }
     }
 }
 

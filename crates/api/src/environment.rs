@@ -127,7 +127,8 @@ impl StreamExecutionEnvironment {
     /// The records of a source.
     #[track_caller]
     pub fn source<T: Record, S: Source<T>>(&self, name: &str, source: S) -> DataStream<T> {
-        let (bounded, parallelism_max) = (source.is_bounded(), source.parallelism_max());
+        let (bounded, replays) = (source.is_bounded(), source.can_replay());
+        let parallelism_max = source.parallelism_max();
         // Tasks are built on their own threads; a source need not be shareable to be used there.
         let source = Arc::new(Mutex::new(source));
         let for_tasks = source.clone();
@@ -138,6 +139,7 @@ impl StreamExecutionEnvironment {
                 Ok(source)
             }),
             bounded,
+            replays,
             splits: Box::new(move || even_after_panic(source.lock()).splits()),
         };
         let id = self.add(StreamNode {

@@ -45,6 +45,8 @@ pub enum ErrorCode {
     PlanMismatch,
     /// E0107: a side output that cannot be.
     SideOutput,
+    /// E0108: two states of an operator have the same name.
+    DuplicateState,
     /// E0201: an argument that is missing, unknown or malformed.
     Argument,
     /// E0202: a configuration value that cannot be read.
@@ -73,6 +75,7 @@ impl fmt::Display for ErrorCode {
             Self::Source => "E0105",
             Self::PlanMismatch => "E0106",
             Self::SideOutput => "E0107",
+            Self::DuplicateState => "E0108",
             Self::Argument => "E0201",
             Self::Configuration => "E0202",
             Self::JobFailed => "E0301",

@@ -4,6 +4,7 @@
 //! In reading order:
 //! - [`environment`]: where a program begins and ends;
 //! - [`data_stream`], [`keyed_stream`], [`windowed_stream`], [`joined_streams`]: typed handles on the nodes of the graph;
+//! - [`connected_streams`]: two streams for one operator;
 //! - [`stream_graph`]: the graph itself, untyped;
 //! - [`translate`]: from the stream graph to a job graph with its factories;
 //! - [`settings`]: what the program and its command line set;
@@ -11,6 +12,7 @@
 //! - [`args`], [`error`]: command-line arguments and errors for people.
 
 pub mod args;
+pub mod connected_streams;
 pub mod data_stream;
 pub mod environment;
 pub mod error;
@@ -22,6 +24,10 @@ pub mod stream_graph;
 pub mod translate;
 pub mod windowed_stream;
 
+pub use connected_streams::{
+    BroadcastConnectedStream, ConnectedStreams, KeyedBroadcastConnectedStream,
+    KeyedConnectedStreams,
+};
 pub use data_stream::{DataStream, DataStreamSink};
 pub use environment::StreamExecutionEnvironment;
 pub use error::{Error, Result};

@@ -5,6 +5,7 @@ use millstream_core::job_graph::ShipStrategy;
 use millstream_core::job_state::DeclaredState;
 use millstream_core::{OperatorError, job_graph::SourceSplit};
 use millstream_operator::context::{RoutingFunction, TaskContext};
+use millstream_operator::either::Lift;
 use millstream_operator::operator::Operator;
 use millstream_operator::plan::{Factory, RouterContext};
 use millstream_operator::side_output::OutputTag;
@@ -67,6 +68,8 @@ pub enum NodeBody {
         factory: Factory<Box<dyn AnySource>>,
         /// Whether it ends by itself.
         bounded: bool,
+        /// Whether it can read again what it has read.
+        replays: bool,
         /// Lists its parts.
         splits: Box<dyn Fn() -> Result<Vec<SourceSplit>, OperatorError>>,
     },
@@ -112,6 +115,8 @@ pub struct StreamEdge {
     pub from: NodeId,
     /// Which of its side outputs; nothing: its own.
     pub side: Option<SideTag>,
+    /// How they are marked, if the consumer has two inputs.
+    pub lift: Option<Lift>,
     /// How they find their subtask; nothing: straight on where parallelism allows, else in turn.
     pub ship: Option<Ship>,
 }

@@ -21,7 +21,7 @@ use millstream_operator::plan::{
     ChainedOperator, Head, OutputOf, Plan, PlannedOutput, RouterContext, SideOutput, VertexPlan,
 };
 use millstream_shuffle::partition::RoundRobinRouter;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The slot sharing group of operators that neither set one nor have inputs.
 const DEFAULT_GROUP: &str = "default";
@@ -47,6 +47,7 @@ pub fn plan(name: &str, graph: StreamGraph, settings: &Settings) -> Result<Plan>
     let mode = runtime_mode(&nodes, settings)?;
     let ids = operator_ids(&nodes)?;
     check_side_outputs(&nodes)?;
+    check_states(&nodes)?;
     let mut settled: Vec<Settled> = Vec::new();
     for (node, id) in nodes.iter().zip(&ids) {
         let (parallelism, max_parallelism) = parallelism(node, settings)?;
@@ -159,6 +160,22 @@ fn check_side_outputs(nodes: &[StreamNode]) -> Result<()> {
     Ok(())
 }
 
+/// State is kept under its name: keyed state and that of the subtask do not share one.
+fn check_states(nodes: &[StreamNode]) -> Result<()> {
+    for node in nodes {
+        let mut names = BTreeSet::new();
+        for state in node.states.iter().flatten() {
+            if !names.insert(&state.name) {
+                let summary = format!("two states are called `{}`", state.name);
+                return Err(Error::new(ErrorCode::DuplicateState, summary)
+                    .at_operator(&node.name, &node.declared_at)
+                    .next("rename one of the two fields"));
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Made of the kind and the inputs; equal ones are told apart by a number.
 fn structural_id(
     node: &StreamNode,
@@ -253,6 +270,9 @@ fn signature(nodes: &[StreamNode], ids: &[OperatorId]) -> PlanSignature {
             if let Some(side) = &edge.side {
                 text.push_str(&format!(" side output {} {}", side.name, side.schema));
             }
+            if let Some(lift) = &edge.lift {
+                text.push_str(&format!(" into input {}", lift.input));
+            }
         }
         if node.chaining != Chaining::Always {
             text.push_str(&format!("; chaining {:?}", node.chaining));
@@ -272,7 +292,16 @@ fn warnings(nodes: &[StreamNode]) -> Vec<String> {
             node.name, node.declared_at
         )
     };
-    nameless.map(warning).collect()
+    let lossy_sources =
+        nodes.iter().filter(|n| matches!(n.body, NodeBody::Source { replays: false, .. }));
+    let lossy = |node: &StreamNode| {
+        format!(
+            "source `{}` declared at {} cannot read anything twice: after a failure records are \
+             missing, although the job takes checkpoints",
+            node.name, node.declared_at
+        )
+    };
+    nameless.map(warning).chain(lossy_sources.map(lossy)).collect()
 }
 
 /// Gives every edge a way to travel.
@@ -321,6 +350,7 @@ fn chain(nodes: &[StreamNode], settled: &mut [Settled], settings: &Settings) -> 
         let joins = match &nodes[index].inputs[..] {
             [edge] => {
                 edge.side.is_none()
+                    && edge.lift.is_none()
                     && uses[edge.from.0] == 1
                     && !settings.chaining_disabled
                     && may_chain(&nodes[edge.from.0], &nodes[index], edge)
@@ -376,6 +406,10 @@ impl Builder {
         };
         if !chained {
             self.begin_vertex(here);
+            if node.inputs.iter().any(|edge| edge.lift.is_some()) {
+                let lifts = node.inputs.iter().map(|edge| edge.lift.clone());
+                self.vertex_plans[here.vertex].lifts = lifts.collect();
+            }
             self.add_edges(node.inputs, &label, settled, here.vertex);
         }
         let (job_vertex, plan) =
@@ -421,6 +455,7 @@ impl Builder {
         let nothing = millstream_shuffle::partition::BatchPrototype::of::<()>();
         self.vertex_plans.push(VertexPlan {
             head: Head::Exchange(nothing.clone()),
+            lifts: Vec::new(),
             operators: Vec::new(),
             outputs: Vec::new(),
             output_type: nothing,

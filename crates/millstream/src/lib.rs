@@ -52,6 +52,7 @@ pub use millstream_operator as operator;
 #[doc(hidden)]
 pub use millstream_rpc as rpc;
 pub use millstream_state::keyed_state as state;
+pub use millstream_state::operator_state;
 
 /// The examples of the page on state are programs that compile and pass.
 #[cfg(doctest)]
@@ -100,15 +101,17 @@ macro_rules! allocator {
 pub mod prelude {
     pub use crate::entry::{Env, EnvFromArgs};
     pub use millstream_api::{
-        CombinedStream, DataStream, Error, JobClient, JobResult, KeyedStream, Result,
-        RuntimeExecutionMode, StreamExecutionEnvironment, WindowedStream,
+        CombinedStream, ConnectedStreams, DataStream, Error, JobClient, JobResult, KeyedStream,
+        Result, RuntimeExecutionMode, StreamExecutionEnvironment, WindowedStream,
     };
     pub use millstream_core::time::Timestamp;
     pub use millstream_core::{Key, Record, Str};
     pub use millstream_operator::context::TaskContext;
     pub use millstream_operator::join::CoGroupFunction;
     pub use millstream_operator::process::{
-        FunctionResult, KeyedProcessFunction, ProcessContext, TimeDomain, Timer,
+        BroadcastProcessFunction, CoProcessFunction, FunctionResult, KeyedBroadcastProcessFunction,
+        KeyedCoProcessFunction, KeyedProcessFunction, OperatorContext, ProcessContext,
+        ProcessFunction, TimeDomain, Timer,
     };
     pub use millstream_operator::side_output::OutputTag;
     pub use millstream_operator::watermark::{
@@ -122,7 +125,7 @@ pub mod prelude {
         TumblingProcessingTimeWindows, WindowAssigner, WindowContext, Windowed,
     };
     pub use millstream_state::{
-        AggregateFunction, AggregatingState, KeyedState, ListState, MapState, ReducingState,
-        ValueState,
+        AggregateFunction, AggregatingState, BroadcastState, KeyedState, ListState, MapState,
+        OperatorState, ReducingState, SplitListState, UnionListState, ValueState,
     };
 }

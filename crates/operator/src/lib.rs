@@ -4,6 +4,7 @@
 //! - [`context`]: what an operator knows of its place; [`clock`]: and of processing time;
 //! - [`operator`], [`source`], [`sink`]: the three contracts;
 //! - [`item`]: how they write what they have to know after a restore;
+//! - [`either`]: two inputs as one;
 //! - [`side_output`]: further streams that an operator gives;
 //! - [`sink_operator`]: a sink at the end of a chain, and its committer;
 //! - [`map`], [`flat_map`], [`key`], [`aggregate`], [`combine`], [`partitioner`]: the operators;
@@ -17,6 +18,7 @@ pub mod aggregate;
 pub mod clock;
 pub mod combine;
 pub mod context;
+pub mod either;
 pub mod flat_map;
 pub mod harness;
 pub mod item;

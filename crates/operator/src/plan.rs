@@ -4,6 +4,7 @@
 //! called on the slot thread of the task, so what they make need not be `Send`.
 
 use crate::context::{OperatorLabel, RoutingLabel, TaskContext};
+use crate::either::Lift;
 use crate::operator::Operator;
 use crate::source::AnySource;
 use millstream_core::OperatorError;
@@ -26,6 +27,8 @@ pub struct Plan {
 pub struct VertexPlan {
     /// Where records come from.
     pub head: Head,
+    /// Per gate, how its records are marked where there are two inputs; empty where there is one.
+    pub lifts: Vec<Option<Lift>>,
     /// The chain after the head, in order.
     pub operators: Vec<ChainedOperator>,
     /// How records leave: one per outgoing edge, in the order of the graph's edges.

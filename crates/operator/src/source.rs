@@ -64,6 +64,12 @@ pub trait Source<T>: Send + 'static {
     /// Whether it ends by itself.
     fn is_bounded(&self) -> bool;
 
+    /// Whether it can read again what it has read: from the position in a snapshot. Of a source that
+    /// cannot, records are missing after a failure, and whoever plans the job says so.
+    fn can_replay(&self) -> bool {
+        true
+    }
+
     /// Its input in parts, if subtasks are to ask for them one by one. Called once, where the job
     /// is planned.
     fn splits(&self) -> Result<Vec<SourceSplit>, OperatorError> {

@@ -183,6 +183,14 @@ pub trait AnyBatch: Any + Send {
 const OUTS_ON_STACK: usize = 32;
 
 impl<T> Batch<T> {
+    /// Moves every record, as what the function makes of it, to the end of the other batch; hashes and
+    /// times go with them.
+    pub fn map_into<U>(&mut self, other: &mut Batch<U>, function: impl Fn(T) -> U) {
+        other.items.extend(self.items.drain(..).map(function));
+        other.hashes.append(&mut self.hashes);
+        other.take_timestamps(self);
+    }
+
     fn distribute_to(&mut self, targets: &[u32], outs: &mut [Option<&mut Batch<T>>]) {
         fn out<'a, T>(outs: &'a mut [Option<&mut Batch<T>>], target: u32) -> &'a mut Batch<T> {
             outs[target as usize].as_mut().expect("a router chooses among the consumers")

@@ -249,7 +249,8 @@ impl Shared {
                 Head::source(next_id()?, label.clone(), source)
             }
             plan::Head::Exchange(prototype) => {
-                Head::gates(self.gates(&descriptor, &context), prototype.make())
+                let gates = self.gates(&descriptor, &context);
+                Head::gates(gates, prototype.make()).marking(&vertex.lifts)
             }
         };
         let mut chain = Chain::new(match &head {

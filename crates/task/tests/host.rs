@@ -170,11 +170,13 @@ fn plan(ends: &Arc<AtomicBool>) -> Plan {
         VertexPlan {
             head: Head::Source(label("numbers"), source),
             operators: Vec::new(),
+            lifts: Vec::new(),
             outputs: vec![PlannedOutput { of: OutputOf::Chain, label: None, router: forward }],
             output_type: output_type.clone(),
         },
         VertexPlan {
             head: Head::Exchange(output_type.clone()),
+            lifts: Vec::new(),
             operators: vec![ChainedOperator {
                 label: label("sum"),
                 factory: sum,

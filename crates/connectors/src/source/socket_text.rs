@@ -75,6 +75,10 @@ impl Source<Line> for SocketText {
         false
     }
 
+    fn can_replay(&self) -> bool {
+        false
+    }
+
     fn parallelism_max(&self) -> Option<u32> {
         Some(1)
     }

@@ -100,6 +100,11 @@ impl<K: Key, T: Record, F: KeyedProcessFunction<K, T>> KeyedProcess<K, T, F> {
         })
     }
 
+    /// The function, and where its side outputs go.
+    pub(super) fn function_and_sides(&mut self) -> (&mut F, &mut SideOutputs) {
+        (&mut self.function, &mut self.sides)
+    }
+
     /// What state it has, as the job graph names it.
     pub fn states() -> Vec<DeclaredState> {
         let mut states = KeyedStateStore::<K, F::State>::new().states();
@@ -165,7 +170,7 @@ impl<K: Key, T: Record, F: KeyedProcessFunction<K, T>> KeyedProcess<K, T, F> {
     }
 }
 
-fn told(result: FunctionResult) -> Result<(), OperatorError> {
+pub(super) fn told(result: FunctionResult) -> Result<(), OperatorError> {
     result.map_err(|error| OperatorError::from_error(error.as_ref()))
 }
 

@@ -13,6 +13,7 @@ use millstream_core::checkpoint::CheckpointId;
 use millstream_core::ids::OperatorId;
 use millstream_core::job_graph::SourceSplit;
 use millstream_operator::context::OperatorLabel;
+use millstream_operator::either::Lift;
 use millstream_operator::source::{AnySource, Poll};
 use millstream_rpc::protocol::deployment::InputChannelDescriptor;
 use millstream_shuffle::batch::BoxBatch;
@@ -57,7 +58,8 @@ pub enum Head {
         gates: Vec<Gate>,
         /// Where the next poll begins: after the gate that gave something last.
         next: usize,
-        /// A batch that was larger than the turn's room; what is left of it comes first.
+        /// A batch that was larger than the turn's room; what is left of it comes first. Empty where
+        /// records are marked.
         rest: BoxBatch,
         /// The gate that gave it.
         rest_from: usize,
@@ -72,6 +74,47 @@ pub struct Gate {
     /// The number of its first channel, counted over all gates.
     first: usize,
     ended: bool,
+    /// Marks its records, in a task with two inputs.
+    marking: Option<Marking>,
+}
+
+/// How the records of a gate become records of the head.
+struct Marking {
+    lift: Lift,
+    /// The gate's batch: of its own type, and empty between two polls.
+    batch: BoxBatch,
+}
+
+impl Gate {
+    fn poll(
+        &mut self,
+        buffer: &mut BoxBatch,
+        now: Instant,
+    ) -> Result<gate::Polled, PartitionUnavailable> {
+        let Self { gate, marking, .. } = self;
+        mark(marking, buffer, |batch| gate.poll(batch, now))
+    }
+
+    /// Fills the buffer with something else that came through this gate.
+    pub(super) fn fill<R, E>(
+        &mut self,
+        buffer: &mut BoxBatch,
+        fill: impl FnOnce(&mut BoxBatch) -> Result<R, E>,
+    ) -> Result<R, E> {
+        mark(&mut self.marking, buffer, fill)
+    }
+}
+
+/// Fills a batch of the gate's type, and from it the buffer of the head, if those are two.
+fn mark<R, E>(
+    marking: &mut Option<Marking>,
+    buffer: &mut BoxBatch,
+    fill: impl FnOnce(&mut BoxBatch) -> Result<R, E>,
+) -> Result<R, E> {
+    let Some(Marking { lift, batch }) = marking else { return fill(buffer) };
+    let filled = fill(batch)?;
+    (lift.into)(batch.as_mut(), buffer.as_mut());
+    Ok(filled)
 }
 
 impl Head {
@@ -79,12 +122,23 @@ impl Head {
     pub fn gates(gates: Vec<InputGate>, rest: BoxBatch) -> Self {
         let mut first = 0;
         let number = |gate: InputGate| {
-            let numbered = Gate { first, ended: false, gate };
+            let numbered = Gate { first, ended: false, marking: None, gate };
             first += numbered.gate.len();
             numbered
         };
         let gates = gates.into_iter().map(number).collect();
         Head::Gates { gates, next: 0, rest, rest_from: 0, replay: Replay::default() }
+    }
+
+    /// The same head, with the records of its gates marked where there are two inputs.
+    pub fn marking(mut self, lifts: &[Option<Lift>]) -> Self {
+        if let Head::Gates { gates, .. } = &mut self {
+            for (gate, lift) in gates.iter_mut().zip(lifts) {
+                let mark = |lift: &Lift| Marking { lift: lift.clone(), batch: lift.of.make() };
+                gate.marking = lift.as_ref().map(mark);
+            }
+        }
+        self
     }
 
     /// A head that reads a source.
@@ -124,7 +178,10 @@ impl Head {
                         gate::Polled::Empty => return Ok(Polled::Idle(deadline(gates))),
                         gate::Polled::End => return Ok(Polled::End),
                     }
-                    if buffer.len() <= room.saturating_mul(2) {
+                    // What is left over has to be of its gate's type, to be recorded: marked batches are
+                    // taken whole.
+                    let marked = || gates.iter().any(|gate| gate.marking.is_some());
+                    if buffer.len() <= room.saturating_mul(2) || marked() {
                         return Ok(Polled::More);
                     }
                     std::mem::swap(rest, buffer);
@@ -217,8 +274,11 @@ impl Head {
 
     fn records(&mut self) -> Option<GateRecords<'_>> {
         let Head::Gates { gates, rest, rest_from, replay, .. } = self else { return None };
-        let gates = gates.iter_mut().map(|gate| &mut gate.gate).collect();
-        Some(GateRecords { gates, rest: (rest, *rest_from), replay })
+        let rest = &*rest;
+        let gates = gates.iter_mut().map(|Gate { gate, marking, .. }| {
+            (gate, marking.as_ref().map_or(rest, |marking| &marking.batch))
+        });
+        Some(GateRecords { gates: gates.collect(), rest: (rest, *rest_from), replay })
     }
 
     /// Records what has been read and not processed.
@@ -314,14 +374,14 @@ fn poll_input(
     now: Instant,
 ) -> Result<gate::Polled, TaskError> {
     let late = mutant::on("replayed_after_new_input");
-    if !late && let Some(gate) = replay.next(buffer)? {
+    if !late && let Some(gate) = replay.next(gates, buffer)? {
         *from = gate;
         return Ok(gate::Polled::Batch);
     }
     let polled = poll_gates(gates, next, buffer, now).map_err(TaskError::Partition)?;
     *from = next.checked_sub(1).unwrap_or(gates.len().saturating_sub(1));
     let nothing = matches!(polled, gate::Polled::Empty | gate::Polled::End);
-    if late && nothing && replay.next(buffer)?.is_some() {
+    if late && nothing && replay.next(gates, buffer)?.is_some() {
         return Ok(gate::Polled::Batch);
     }
     Ok(polled)
@@ -342,7 +402,7 @@ fn poll_gates(
         if gate.ended {
             continue;
         }
-        match gate.gate.poll(buffer, now)? {
+        match gate.poll(buffer, now)? {
             gate::Polled::Batch => return Ok(gate::Polled::Batch),
             gate::Polled::Control(channel, control) => {
                 return Ok(gate::Polled::Control(gate.first + channel, control));

@@ -14,6 +14,7 @@
 //! Another checkpoint that comes meanwhile has what is left of them.
 
 use super::clock::{instant_at, mono};
+use super::head::Gate;
 use super::{Phase, StreamTask, TaskReport, TaskSnapshot};
 use crate::failure::TaskError;
 use millstream_checkpoint::alignment::Aligned;
@@ -87,9 +88,13 @@ impl Replay {
     }
 
     /// Fills the buffer, which is empty, with the next run; gives the gate that it came through.
-    pub(super) fn next(&mut self, buffer: &mut BoxBatch) -> Result<Option<usize>, TaskError> {
+    pub(super) fn next(
+        &mut self,
+        gates: &mut [Gate],
+        buffer: &mut BoxBatch,
+    ) -> Result<Option<usize>, TaskError> {
         while let Some(run) = self.runs.pop_front() {
-            run.decode(buffer)?;
+            gates[run.gate].fill(buffer, |batch| run.decode(batch))?;
             if !buffer.is_empty() {
                 return Ok(Some(run.gate));
             }
@@ -98,13 +103,13 @@ impl Replay {
     }
 
     /// Rows of all that is left, with the gates that they came through. Of runs that others read too,
-    /// only what is the task's own.
-    fn left(&self, prototype: &BoxBatch) -> Result<Vec<(usize, Vec<InFlightRows>)>, TaskError> {
+    /// only what is the task's own. `types`: a batch of the type of each gate.
+    fn left(&self, types: &[&BoxBatch]) -> Result<Vec<(usize, Vec<InFlightRows>)>, TaskError> {
         let left = self.runs.iter().map(|run| {
             if run.own.is_none() {
                 return Ok((run.gate, vec![run.rows.clone()]));
             }
-            let (mut batch, mut rows) = (prototype.fresh(), Vec::new());
+            let (mut batch, mut rows) = (types[run.gate].fresh(), Vec::new());
             run.decode(&mut batch)?;
             encode_batch(batch.as_ref(), &mut rows);
             Ok((run.gate, rows))
@@ -121,7 +126,8 @@ impl Run {
 
 /// The gates' side of it.
 pub(super) struct GateRecords<'a> {
-    pub(super) gates: Vec<&'a mut InputGate>,
+    /// Each with a batch of its type.
+    pub(super) gates: Vec<(&'a mut InputGate, &'a BoxBatch)>,
     /// Records that were read and not processed, and the gate that they came through.
     pub(super) rest: (&'a BoxBatch, usize),
     pub(super) replay: &'a mut Replay,
@@ -130,7 +136,6 @@ pub(super) struct GateRecords<'a> {
 impl GateRecords<'_> {
     /// Takes rows over that were read from a checkpoint.
     pub(super) fn restore(self, restored: Vec<RestoredInFlight>) -> Result<(), TaskError> {
-        let here = self.rest.0.schema();
         for one in restored {
             let gate = one.gate;
             if gate >= self.gates.len() {
@@ -139,6 +144,7 @@ impl GateRecords<'_> {
                     self.gates.len()
                 )));
             }
+            let here = self.gates[gate].1.schema();
             let then = one.schema.as_ref().map(Schema::fingerprint);
             if then.is_some_and(|then| then != here.fingerprint()) {
                 return Err(refuse(
@@ -159,24 +165,24 @@ impl GateRecords<'_> {
         if !mutant::on("begun_batch_not_recorded") {
             encode_batch(rest.as_ref(), &mut rows);
         }
-        if let Some(gate) = gates.get_mut(from) {
+        if let Some((gate, _)) = gates.get_mut(from) {
             gate.record(rows);
         }
         if mutant::on("replay_not_recorded_again") {
             return Ok(());
         }
-        for (gate, rows) in replay.left(rest)? {
-            gates[gate].record(rows);
+        let types: Vec<&BoxBatch> = gates.iter().map(|(_, of)| *of).collect();
+        for (gate, rows) in replay.left(&types)? {
+            gates[gate].0.record(rows);
         }
         Ok(())
     }
 
     /// Everything that was recorded.
     pub(super) fn take(self) -> Vec<InFlightSnapshot> {
-        let schema = self.rest.0.schema();
-        let of_gate = |gate: &mut InputGate| {
+        let of_gate = |(gate, of): (&mut InputGate, &BoxBatch)| {
             let rows = gate.take_recorded();
-            let (place, schema) = (InFlightPlace::Input, schema.clone());
+            let (place, schema) = (InFlightPlace::Input, of.schema());
             (!rows.is_empty()).then(|| snapshot_of(gate.edge(), place, schema, &rows))
         };
         self.gates.into_iter().filter_map(of_gate).collect()

@@ -1,0 +1,162 @@
+//! Two streams that one operator reads: [`ConnectedStreams`], [`KeyedConnectedStreams`], and the
+//! broadcast pattern, [`BroadcastConnectedStream`] and [`KeyedBroadcastConnectedStream`].
+
+use crate::data_stream::DataStream;
+use crate::keyed_stream::KeyedStream;
+use millstream_core::{Key, Record};
+use millstream_operator::either::Either;
+use millstream_operator::flat_map::FlatMap;
+use millstream_operator::key::KeySelector;
+use millstream_operator::map::Map;
+use millstream_operator::process::{
+    BroadcastProcessFunction, CoProcessFunction, EitherSelector, KeyedBroadcastProcess,
+    KeyedBroadcastProcessFunction, KeyedCoProcessFunction, KeyedProcess, OfBroadcast, OfEither,
+    Process,
+};
+
+/// Two streams, of records `A` and `B`, for one operator. It reads whichever has something.
+pub struct ConnectedStreams<A, B> {
+    marked: DataStream<Either<A, B>>,
+}
+
+impl<A: Record, B: Record> ConnectedStreams<A, B> {
+    pub(crate) fn new(first: &DataStream<A>, second: &DataStream<B>) -> Self {
+        Self { marked: DataStream::marked(first, second) }
+    }
+
+    /// Applies a function to each record: which one, says the stream that it came with.
+    ///
+    /// ```
+    /// # use millstream_api::DataStream;
+    /// fn lines(words: DataStream<String>, numbers: DataStream<u64>) -> DataStream<String> {
+    ///     words.connect(&numbers).map(|word| word, |number| number.to_string())
+    /// }
+    /// ```
+    #[track_caller]
+    pub fn map<U: Record>(
+        &self,
+        first: impl Fn(A) -> U + Clone + Send + 'static,
+        second: impl Fn(B) -> U + Clone + Send + 'static,
+    ) -> DataStream<U> {
+        self.marked.operator("co_map", false, move |_| {
+            let (first, second) = (first.clone(), second.clone());
+            Map::new(move |record| match record {
+                Either::First(record) => first(record),
+                Either::Second(record) => second(record),
+            })
+        })
+    }
+
+    /// Applies a function that gives any number of records: which one, says the stream that the record
+    /// came with.
+    #[track_caller]
+    pub fn flat_map<U: Record, I, J>(
+        &self,
+        first: impl Fn(A) -> I + Clone + Send + 'static,
+        second: impl Fn(B) -> J + Clone + Send + 'static,
+    ) -> DataStream<U>
+    where
+        I: IntoIterator<Item = U, IntoIter: 'static> + 'static,
+        J: IntoIterator<Item = U, IntoIter: 'static> + 'static,
+    {
+        self.marked.operator("co_flat_map", false, move |_| {
+            let (first, second) = (first.clone(), second.clone());
+            FlatMap::new(move |record| {
+                let (first, second) = match record {
+                    Either::First(record) => (Some(first(record)), None),
+                    Either::Second(record) => (None, Some(second(record))),
+                };
+                first.into_iter().flatten().chain(second.into_iter().flatten())
+            })
+        })
+    }
+
+    /// Handles each record with a function that has a method per stream, and state of the subtask.
+    #[track_caller]
+    pub fn process<F: CoProcessFunction<A, B>>(&self, function: F) -> DataStream<F::Out> {
+        let function = OfEither(function);
+        let stream = self.marked.try_operator("co_process", true, move |context| {
+            Process::<Either<A, B>, _>::new(function.clone(), context)
+        });
+        let states = Process::<Either<A, B>, OfEither<F>>::states();
+        stream.with_states(states).with_side_outputs()
+    }
+}
+
+/// Two streams that are grouped by keys of the same type, for one operator: records of both with the
+/// same key come to the same place.
+pub struct KeyedConnectedStreams<K, A, B> {
+    marked: DataStream<Either<A, B>>,
+    first: Box<dyn KeySelector<K, A>>,
+    second: Box<dyn KeySelector<K, B>>,
+}
+
+impl<K: Key, A: Record, B: Record> KeyedConnectedStreams<K, A, B> {
+    pub(crate) fn new(first: &KeyedStream<K, A>, second: &KeyedStream<K, B>) -> Self {
+        let marked = DataStream::marked(first.stream(), second.stream());
+        Self { marked, first: first.selector(), second: second.selector() }
+    }
+
+    /// Handles each record with a function that has a method per stream, and state and timers per key
+    /// that both share: see `docs/state.md`.
+    #[track_caller]
+    pub fn process<F: KeyedCoProcessFunction<K, A, B>>(&self, function: F) -> DataStream<F::Out> {
+        let selector = EitherSelector { first: self.first.boxed(), second: self.second.boxed() };
+        let function = OfEither(function);
+        let stream = self.marked.try_operator("co_process", true, move |context| {
+            KeyedProcess::<K, Either<A, B>, _>::new(selector.boxed(), function.clone(), context)
+        });
+        let states = KeyedProcess::<K, Either<A, B>, OfEither<F>>::states();
+        stream.with_states(states).with_side_outputs()
+    }
+}
+
+/// A stream, and another one that every subtask of the operator sees in whole.
+pub struct BroadcastConnectedStream<T, B> {
+    marked: DataStream<Either<T, B>>,
+}
+
+impl<T: Record, B: Record> BroadcastConnectedStream<T, B> {
+    pub(crate) fn new(stream: &DataStream<T>, broadcast: &DataStream<B>) -> Self {
+        Self { marked: DataStream::marked(stream, &broadcast.broadcast()) }
+    }
+
+    /// Handles the records of the stream with what is kept of the broadcast one: see `docs/state.md`.
+    #[track_caller]
+    pub fn process<F: BroadcastProcessFunction<T, B>>(&self, function: F) -> DataStream<F::Out> {
+        let function = OfBroadcast(function);
+        let stream = self.marked.try_operator("broadcast_process", true, move |context| {
+            Process::<Either<T, B>, _>::new(function.clone(), context)
+        });
+        let states = Process::<Either<T, B>, OfBroadcast<F>>::states();
+        stream.with_states(states).with_side_outputs()
+    }
+}
+
+/// A keyed stream, and another one that every subtask of the operator sees in whole.
+pub struct KeyedBroadcastConnectedStream<K, T, B> {
+    marked: DataStream<Either<T, B>>,
+    selector: Box<dyn KeySelector<K, T>>,
+}
+
+impl<K: Key, T: Record, B: Record> KeyedBroadcastConnectedStream<K, T, B> {
+    pub(crate) fn new(stream: &KeyedStream<K, T>, broadcast: &DataStream<B>) -> Self {
+        let marked = DataStream::marked(stream.stream(), &broadcast.broadcast());
+        Self { marked, selector: stream.selector() }
+    }
+
+    /// Handles the records of the keyed stream, with state and timers per key, with what is kept of the
+    /// broadcast one: see `docs/state.md`.
+    #[track_caller]
+    pub fn process<F: KeyedBroadcastProcessFunction<K, T, B>>(
+        &self,
+        function: F,
+    ) -> DataStream<F::Out> {
+        let selector = self.selector.boxed();
+        let stream = self.marked.try_operator("broadcast_process", true, move |context| {
+            KeyedBroadcastProcess::new(selector.boxed(), function.clone(), context)
+        });
+        let states = KeyedBroadcastProcess::<K, T, B, F>::states();
+        stream.with_states(states).with_side_outputs()
+    }
+}
