@@ -3,9 +3,9 @@
 //! They are written before the record refers to them. The term in the name keeps what a deposed
 //! leader still writes apart from what its successor does, and tells what may be swept up.
 
-use crate::process::children::chain;
 use crate::process::storage_reader::StorageReader;
 use millstream_checkpoint::storage::{Storage, StorageError};
+use millstream_core::OperatorError;
 use millstream_core::ids::JobId;
 use millstream_core::job_graph::JobGraph;
 use millstream_host::blob::BlobStore;
@@ -78,8 +78,9 @@ impl JobFiles {
             let mut file = StorageReader::open(&*self.storage, &path).map_err(text)?;
             let (bytes, wanted) = (file.length(), program.artefact);
             let stored = blobs.put(job, &mut file, Some(bytes), None);
-            let found =
-                stored.map_err(|error| format!("`{}`: {}", self.shown(&path), chain(&error)))?;
+            let found = stored.map_err(|error| {
+                format!("`{}`: {}", self.shown(&path), OperatorError::from_error(&error).message)
+            })?;
             if found != wanted {
                 return Err(format!("`{}` is {found} and not {wanted}", self.shown(&path)));
             }
