@@ -121,7 +121,7 @@ pub const REGISTRY: &[(Mutant, &Family)] = &[
     // millstream-jobmanager: the record of checkpoints
     (master("completed_before_recorded"), &LEADER_TAKEOVER),
     (master("doubtful_is_not_recorded"), &LEADER_TAKEOVER),
-    (master("deleted_before_forgotten"), &CRASH_AT_EVERY_IO),
+    (master("deleted_before_forgotten"), &LEADER_TAKEOVER),
     (master("deposed_works_on"), &LEADER_TAKEOVER),
     (master("failed_forget_is_dropped"), &LEADER_TAKEOVER),
     // millstream-host

@@ -29,7 +29,8 @@ impl Coordinator {
         metadata.resolve(root);
         let metadata = Arc::new(metadata);
         let reassignment = Reassignment::new(metadata.clone(), graph, ignore_unclaimed)?;
-        self.last = self.last.max(metadata.checkpoint);
+        // They go on from both: each term of leadership that begins from the same has its own.
+        self.last = CheckpointId(self.last.0.saturating_add(metadata.checkpoint.0));
         self.full_next = true;
         if claim == ClaimMode::Claim {
             self.claim(metadata, directory, root);
@@ -50,9 +51,10 @@ impl Coordinator {
         directory: &str,
         graph: &JobGraph,
     ) -> Result<(), CannotRestore> {
-        let kind = metadata.kind;
+        let (kind, last) = (metadata.kind, self.last.max(metadata.checkpoint));
         let claim = if kind.is_savepoint() { ClaimMode::NoClaim } else { ClaimMode::Claim };
         self.begin_from(metadata, directory, claim, true, graph)?;
+        self.last = last;
         if kind.stops() {
             self.stop = Stop::Complete;
         }

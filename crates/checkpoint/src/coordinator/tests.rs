@@ -621,6 +621,20 @@ fn what_is_carried_from_another_job_refers_to_nothing_of_it() {
 }
 
 #[test]
+fn terms_of_leadership_that_begin_from_the_same_savepoint_have_numbers_of_their_own() {
+    for (first, last) in [(1, 1002), (1001, 2002), (2001, 3002)] {
+        let mut driver = Driver::new(&[]);
+        let metadata =
+            CheckpointMetadata { checkpoint: id(1002), ..crate::metadata::testing::sample() };
+        let graph = driver.graph.clone();
+        driver.coordinator.number_from(id(first));
+        let claim = ClaimMode::NoClaim;
+        let begun = driver.coordinator.begin_from(metadata, "/old/chk-1002", claim, false, &graph);
+        assert_eq!((begun, driver.coordinator.last), (Ok(()), id(last)));
+    }
+}
+
+#[test]
 fn at_the_end_checkpoints_go_unless_they_are_to_be_kept() {
     for (retention, ending, kept) in [
         ("NO_EXTERNALIZED_CHECKPOINTS", Ending::Failed, false),

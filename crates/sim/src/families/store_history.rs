@@ -82,7 +82,8 @@ fn number(version: &Version) -> u64 {
 #[derive(Clone, Copy, Debug)]
 struct Writer {
     number: u8,
-    puts: u8,
+    turns: u8,
+    only_reads: bool,
     /// It is killed when it has done so many calls.
     dies_after: Option<u8>,
 }
@@ -95,16 +96,19 @@ fn play(seed: u64, trace: &mut Trace) {
         let _mounted = disk.mount();
         DirectoryStore::create(Path::new(DIRECTORY)).expect("the disk is well");
     }
-    let fault = match rng.below(4) {
+    let fault = match rng.below(8) {
         0 => Some(DiskFault::ErrorBefore(1 + rng.below(60))),
         1 => Some(DiskFault::ErrorAfter(1 + rng.below(60))),
-        2 => Some(DiskFault::PowerAfter(rng.below(60))),
-        _ => None,
+        2 => None,
+        _ => Some(DiskFault::PowerAfter(rng.below(40))),
     };
     disk.plan(fault);
-    let writers = (0..2 + rng.below(2) as u8).map(|number| {
+    let count = 2 + rng.below(2) as u8;
+    let writers = (0..count + 1).map(|number| {
         let dies_after = (rng.below(4) == 0).then(|| rng.below(4) as u8);
-        Writer { number, puts: 2 + rng.below(4) as u8, dies_after }
+        let only_reads = number == count;
+        let turns = if only_reads { 15 } else { 2 + rng.below(4) as u8 };
+        Writer { number, turns, only_reads, dies_after }
     });
     let writers: Vec<Writer> = writers.collect();
     trace.event(0, 0, || format!("{writers:?} with {fault:?}"));
@@ -138,7 +142,7 @@ fn play(seed: u64, trace: &mut Trace) {
 fn write(writer: Writer, history: &Mutex<History>) {
     let lock = || history.lock().unwrap_or_else(PoisonError::into_inner);
     let store = DirectoryStore::at(Path::new(DIRECTORY));
-    for put in 0..writer.puts {
+    for put in 0..writer.turns {
         // Nobody hears what the last call of a process that is killed has done.
         let dies = writer.dies_after == Some(put);
         let since = lock().told;
@@ -153,6 +157,9 @@ fn write(writer: Writer, history: &Mutex<History>) {
                 (None, Vec::new())
             }
         };
+        if writer.only_reads {
+            continue;
+        }
         let base = version.as_ref().map_or(0, number);
         let mark = writer.number * 16 + put;
         content.push(mark);

@@ -165,7 +165,7 @@ impl World<'_> {
     /// Whether something can happen now: not to who is dead, later to who sleeps.
     pub(super) fn awake(&mut self, event: Event) -> Option<Event> {
         let seat = match &event {
-            Event::Say(seat, ..) | Event::Answer(seat, ..) | Event::Work(seat) => Some(*seat),
+            Event::Say(seat, ..) | Event::Answer(seat, ..) | Event::Work(seat, _) => Some(*seat),
             Event::Ha(event) => event.seat(),
             _ => None,
         };

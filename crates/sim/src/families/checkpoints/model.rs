@@ -94,7 +94,7 @@ pub(super) enum Event {
     Answer(usize, AskId, Answer),
     Mail(ExecutionAttemptId, Mail),
     Step(ExecutionAttemptId),
-    Work(usize),
+    Work(usize, u64),
     Offer(usize),
     Stop,
     Ha(HaEvent),
@@ -390,7 +390,9 @@ impl<'a> World<'a> {
             }
             Event::Mail(attempt, mail) => self.on_mail(attempt, mail),
             Event::Step(attempt) => self.on_step(attempt),
-            Event::Work(seat) => self.work(seat),
+            // One of a former term counts no more.
+            Event::Work(seat, ticket) if ticket == self.seats[seat].ticket => self.work(seat),
+            Event::Work(..) => {}
             Event::Offer(seat) => self.offer_slots(seat),
             Event::Stop => {
                 let stop = Some(Drain::No);
@@ -772,7 +774,8 @@ impl<'a> World<'a> {
         let slow = self.knobs.slow_store && self.rng.below(4) == 0;
         let most_us = if slow { 4_000_000 } else { 200_000 };
         let delay_us = 1_000 + self.rng.below(most_us);
-        self.schedule(delay_us, Event::Work(seat));
+        self.seats[seat].ticket += 1;
+        self.schedule(delay_us, Event::Work(seat, self.seats[seat].ticket));
     }
 
     fn work(&mut self, seat: usize) {

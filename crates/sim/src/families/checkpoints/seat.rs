@@ -19,6 +19,8 @@ pub(super) struct Seat {
     pub(super) rng: Rng,
     pub(super) timers: BTreeMap<JobMasterTimer, Mono>,
     pub(super) works: VecDeque<(OpId, JobMasterOp)>,
+    /// Names the turn of the oldest work.
+    pub(super) ticket: u64,
     pub(super) token: FencingToken,
     /// What its tasks must begin from.
     pub(super) complete: Option<CheckpointId>,
@@ -37,6 +39,7 @@ impl Seat {
             rng,
             timers: BTreeMap::new(),
             works: VecDeque::new(),
+            ticket: 0,
             token: FencingToken(0),
             complete: None,
             paused_until_us: 0,
@@ -63,6 +66,7 @@ impl Seat {
         self.token = token;
         self.timers.clear();
         self.works.clear();
+        self.ticket += 1;
     }
 
     /// The earliest timer, in microseconds of the world.

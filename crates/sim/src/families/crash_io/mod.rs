@@ -30,7 +30,7 @@ pub const CRASH_AT_EVERY_IO: Family =
 const JOB: Begin = Begin { job: JobId(1), savepoint: None, claim: false };
 
 /// So many seeds in a row share a scenario, and sweep all its operations together.
-const SHARE: u64 = 8;
+const SHARE: u64 = 32;
 
 /// After so many lives in which something failed one must have succeeded.
 const LIVES_MAX: u32 = 6;
