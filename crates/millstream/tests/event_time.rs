@@ -216,7 +216,7 @@ fn a_window_job_that_fails_on_its_way_gives_what_one_does_that_does_not() {
         .window(EventTimeSessionWindows::with_gap(millis(100)))
         .count()
         .set_parallelism(2)
-        .name("sessions")
+        .name("by session")
         .sink("sessions", growing.clone());
     env.execute("windows").expect("it goes on after each failure");
     let _ = std::fs::remove_dir_all(&directory);
@@ -249,7 +249,7 @@ fn late_records_are_read_beside_the_results() {
         .window(TumblingEventTimeWindows::of(Duration::from_millis(10)))
         .side_output_late_data(&late)
         .count()
-        .name("counts");
+        .name("windows");
     results.side_output(&late).sink("late", too_late.clone());
     results.map(|counted| (counted.window.start, counted.value)).sink("counts", counts.clone());
     env.execute("late").expect("nothing fails");
