@@ -17,6 +17,9 @@ const WRITE_BUFFER_MAX: usize = 64 << 20;
 /// A file that is written has about so many bytes.
 const FILE_BYTES: u64 = 64 << 20;
 
+/// A compaction reads each of its files so many bytes at a time.
+const COMPACTION_READ_AHEAD: usize = 256 << 10;
+
 /// So many files of a table are open at a time.
 const OPEN_FILES_MAX: i32 = 1_024;
 
@@ -95,6 +98,7 @@ impl Shared {
         options.set_target_file_size_base(FILE_BYTES);
         options.set_max_bytes_for_level_base(4 * FILE_BYTES);
         options.set_max_background_jobs(2);
+        options.set_compaction_readahead_size(COMPACTION_READ_AHEAD);
         // One thread writes.
         options.set_allow_concurrent_memtable_write(false);
         options
