@@ -256,7 +256,7 @@ fn late_records_are_read_beside_the_results() {
     assert_eq!((counts.take(), too_late.take()), (vec![(0, 1), (20, 2)], vec![(1, 7)]));
 }
 
-/// Gives one record per poll.
+/// Gives one record at a time: what a generator decides on one leaves behind the batch of the record.
 struct OneByOne(Vec<(u64, i64)>);
 
 impl Source<(u64, i64)> for OneByOne {
@@ -281,10 +281,11 @@ impl SourceReader<(u64, i64)> for OneByOne {
         &mut self,
         out: &mut Vec<(u64, i64)>,
         _room: usize,
-        _clock: SourceClock,
+        clock: SourceClock,
     ) -> Result<Poll, OperatorError> {
-        out.extend(self.0.pop());
-        Ok(if out.is_empty() { Poll::End } else { Poll::More })
+        let Some(record) = self.0.pop() else { return Ok(Poll::End) };
+        out.push(record);
+        Ok(Poll::WakeAt(clock.now_us + 1_000))
     }
 
     fn snapshot(&mut self) -> Result<Vec<Vec<u8>>, OperatorError> {

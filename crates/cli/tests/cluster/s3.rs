@@ -185,7 +185,8 @@ fn a_slow_store_delays_checkpoints_and_not_the_job() {
     assert!(begun.elapsed() >= DELAY, "the store was not slow: {:?}", begun.elapsed());
     let checkpoints = cluster.json(&path);
     assert_eq!(checkpoints["counts"]["failed"], 0, "{checkpoints}");
-    assert_eq!(cluster.json(&format!("/jobs/{job}"))["state"], "RUNNING");
+    let state = cluster.json(&format!("/jobs/{job}"))["state"].clone();
+    assert!(state == "RUNNING" || state == "FINISHED", "{state}");
     bucket.proxy.set(Way::Open);
     cluster.wait_for_state(&job, "FINISHED");
     ledger.check();
@@ -250,8 +251,9 @@ fn writes_whose_answers_are_lost_change_the_record_once() {
     let job = ledger.submit(&client(&bucket, &["-p", "2"]));
     for _ in 0..5 {
         // Something is written into the record, and whoever writes it does not learn of it.
-        bucket.proxy.set(Way::NoAnswers);
+        // Looked at before: after a write without an answer it only reads, which is not answered either.
         let before = beat(&ha.record());
+        bucket.proxy.set(Way::NoAnswers);
         ha.cluster.wait_for("a write", || (beat(&ha.record()) > before).then_some(()));
         bucket.proxy.set(Way::Open);
         let before = newest_checkpoint(&ha.record(), &job);
