@@ -228,7 +228,9 @@ fn a_window_job_that_fails_on_its_way_gives_what_one_does_that_does_not() {
 
 #[test]
 fn late_records_are_read_beside_the_results() {
-    let env = Env::with_arguments(Args::default()).expect("embedded");
+    // Two generators would each see half of the records, and time is where the slower one is.
+    let args = Args::parse(["--parallelism", "1"].map(str::to_owned));
+    let env = Env::with_arguments(args.expect("well formed")).expect("embedded");
     let late = OutputTag::<(u64, i64)>::new("late");
     let (counts, too_late) = (sink::collect(), sink::collect());
     /// Each record says how far time is.
