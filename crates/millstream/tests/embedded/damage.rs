@@ -5,6 +5,7 @@ use crate::scratch::Scratch;
 use millstream::api::args::Args;
 use millstream::prelude::*;
 use millstream::{sink, source};
+use millstream_checkpoint::metadata;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 fn summing(definitions: &[String]) -> (Env, sink::Collector<(u64, u64)>) {
     let arguments = definitions.iter().flat_map(|it| ["-D".to_owned(), it.clone()]);
     let env = Env::with_arguments(Args::parse(arguments).expect("well formed")).expect("embedded");
-    env.set_parallelism(2);
+    // Of two subtasks the one whose file is whole may begin before the other one has failed.
+    env.set_parallelism(1);
     let sums = sink::collect();
     env.source("numbers", source::generator(None, |n| n).rate(100_000))
         .map(|n| (n % 1000, n))
@@ -56,16 +58,18 @@ fn checkpoint(directory: &Path) -> PathBuf {
     checkpoints.find(|path| path.join("_metadata").exists()).expect("it is kept")
 }
 
-/// All files that a job has kept.
+/// The checkpoint's metadata and all files that it refers to. (Others may lie there: of the checkpoint
+/// that was under way when the job was cancelled.)
 fn files(checkpoint: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let mut open = vec![checkpoint.parent().expect("the job's").to_owned()];
-    while let Some(next) = open.pop() {
-        for path in std::fs::read_dir(next).expect("it is there").flatten().map(|it| it.path()) {
-            if path.is_dir() { open.push(path) } else { found.push(path) }
-        }
-    }
+    let file = checkpoint.join("_metadata");
+    let bytes = std::fs::read(&file).expect("it is there");
+    let metadata = metadata::decode(&bytes, &file.display().to_string()).expect("it is whole");
+    let job = checkpoint.parent().expect("the job's");
+    let mut found: Vec<PathBuf> = metadata.files().map(|name| job.join(&name.path)).collect();
     found.sort();
+    found.dedup();
+    assert!(!found.is_empty(), "state is in files");
+    found.push(file);
     found
 }
 
