@@ -14,6 +14,36 @@ use millstream_operator::process::{
     Process,
 };
 
+impl<T: Record> DataStream<T> {
+    /// This stream and another one, for one operator with two inputs.
+    pub fn connect<U: Record>(&self, other: &DataStream<U>) -> ConnectedStreams<T, U> {
+        ConnectedStreams::new(self, other)
+    }
+
+    /// This stream, and another one of which every subtask of the operator gets all records.
+    pub fn connect_broadcast<B: Record>(
+        &self,
+        broadcast: &DataStream<B>,
+    ) -> BroadcastConnectedStream<T, B> {
+        BroadcastConnectedStream::new(self, broadcast)
+    }
+}
+
+impl<K: Key, T: Record> KeyedStream<K, T> {
+    /// This stream and another one with the same type of keys, for one operator with two inputs.
+    pub fn connect<U: Record>(&self, other: &KeyedStream<K, U>) -> KeyedConnectedStreams<K, T, U> {
+        KeyedConnectedStreams::new(self, other)
+    }
+
+    /// This stream, and another one of which every subtask of the operator gets all records.
+    pub fn connect_broadcast<B: Record>(
+        &self,
+        broadcast: &DataStream<B>,
+    ) -> KeyedBroadcastConnectedStream<K, T, B> {
+        KeyedBroadcastConnectedStream::new(self, broadcast)
+    }
+}
+
 /// Two streams, of records `A` and `B`, for one operator. It reads whichever has something.
 pub struct ConnectedStreams<A, B> {
     marked: DataStream<Either<A, B>>,

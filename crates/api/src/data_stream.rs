@@ -1,6 +1,5 @@
 //! [`DataStream`]: a typed handle on records of the graph, and its verbs.
 
-use crate::connected_streams::{BroadcastConnectedStream, ConnectedStreams};
 use crate::environment::StreamExecutionEnvironment;
 use crate::keyed_stream::KeyedStream;
 use crate::stream_graph::{
@@ -212,19 +211,6 @@ impl<T: Record> DataStream<T> {
     /// The operator that was declared last can have side outputs.
     pub(crate) fn with_side_outputs(self) -> Self {
         self.change(|node| node.gives_sides = true)
-    }
-
-    /// This stream and another one, for one operator with two inputs.
-    pub fn connect<U: Record>(&self, other: &DataStream<U>) -> ConnectedStreams<T, U> {
-        ConnectedStreams::new(self, other)
-    }
-
-    /// This stream, and another one of which every subtask of the operator gets all records.
-    pub fn connect_broadcast<B: Record>(
-        &self,
-        broadcast: &DataStream<B>,
-    ) -> BroadcastConnectedStream<T, B> {
-        BroadcastConnectedStream::new(self, broadcast)
     }
 
     /// Handles each record with a function that has side outputs, and state of the subtask: see

@@ -4,7 +4,6 @@
 //! then is; in BATCH mode each key gives its final value once. [`KeyedStream::reduce`] gives
 //! records of the stream's own type, without the key.
 
-use crate::connected_streams::{KeyedBroadcastConnectedStream, KeyedConnectedStreams};
 use crate::data_stream::DataStream;
 use crate::stream_graph::Ship;
 use millstream_core::error::Location;
@@ -150,19 +149,6 @@ impl<K: Key, T: Record> KeyedStream<K, T> {
             KeyedProcess::new(selector.boxed(), function.clone(), context)
         });
         stream.with_states(KeyedProcess::<K, T, F>::states()).with_side_outputs()
-    }
-
-    /// This stream and another one with the same type of keys, for one operator with two inputs.
-    pub fn connect<U: Record>(&self, other: &KeyedStream<K, U>) -> KeyedConnectedStreams<K, T, U> {
-        KeyedConnectedStreams::new(self, other)
-    }
-
-    /// This stream, and another one of which every subtask of the operator gets all records.
-    pub fn connect_broadcast<B: Record>(
-        &self,
-        broadcast: &DataStream<B>,
-    ) -> KeyedBroadcastConnectedStream<K, T, B> {
-        KeyedBroadcastConnectedStream::new(self, broadcast)
     }
 
     /// The same records on the same way, by key, for an operator that knows of no keys.
