@@ -5,6 +5,7 @@
 //! task's thread is woken when there is more.
 
 use crate::batch::BoxBatch;
+use crate::edge::Edge;
 use crate::element::{Ahead, Control, Element, Found};
 use crate::in_flight::{InFlightRows, encode_batch};
 use crate::registry::PartitionRegistry;
@@ -13,8 +14,7 @@ use crate::sync::Arc;
 use crate::wake::Wake;
 use crate::wire::{Network, RemoteChannel};
 use millstream_core::checkpoint::CheckpointId;
-use millstream_core::ids::{DataSetId, PartitionId, ResourceId};
-use millstream_core::job_graph::ShipStrategy;
+use millstream_core::ids::{PartitionId, ResourceId};
 use millstream_rpc::protocol::deployment::InputChannelDescriptor;
 use std::time::{Duration, Instant};
 
@@ -67,22 +67,6 @@ pub struct InputGate {
     records: u64,
     /// Bytes from other processes over channels that have ended.
     ended_bytes: u64,
-}
-
-/// An edge between two vertices.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Edge {
-    /// Its name.
-    pub data_set: DataSetId,
-    /// How records find their consumer.
-    pub ship: ShipStrategy,
-}
-
-impl Default for Edge {
-    /// Nobody's: no barrier overtakes its records.
-    fn default() -> Self {
-        Self { data_set: DataSetId(0), ship: ShipStrategy::Forward }
-    }
 }
 
 enum Channel {

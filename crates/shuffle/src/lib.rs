@@ -10,6 +10,7 @@
 //! - [`wire`]: the same between processes: frames, credit, connections.
 
 pub mod batch;
+pub mod edge;
 pub mod element;
 pub mod gate;
 pub mod in_flight;

@@ -5,8 +5,8 @@
 //! another already has. Partial batches stay open until they are full or the task flushes them.
 
 use crate::batch::{AnyBatch, BoxBatch, Columns};
+use crate::edge::Edge;
 use crate::element::{Control, Watermark};
-use crate::gate::Edge;
 use crate::in_flight::InFlightRows;
 use crate::subpartition::{RowTooLong, Subpartition};
 use crate::sync::Arc;

@@ -23,7 +23,8 @@ use millstream_rpc::protocol::job_link::{FromJobProcess, ToJobProcess};
 use millstream_rpc::protocol::job_master::{
     TaskExecutionState, TaskFailure, TaskFailureKind, TaskMetrics,
 };
-use millstream_shuffle::gate::{Edge, InputGate};
+use millstream_shuffle::edge::Edge;
+use millstream_shuffle::gate::InputGate;
 use millstream_shuffle::in_flight::OwnKeys;
 use millstream_shuffle::partition::{PartitionWriter, ResultPartition};
 use millstream_shuffle::registry::PartitionRegistry;

@@ -5,7 +5,6 @@
 //! keeps what a steady flow needs and frees the rest; it does not limit what is taken: credit and
 //! the bounds of the queues do.
 
-use super::frame::ROWS_BYTES_MAX;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Arc, Mutex, lock};
 use std::ops::{Deref, DerefMut};
@@ -15,6 +14,9 @@ const FREE_MAX: usize = 256;
 
 /// A frame that is nearly full may grow by one row before that row is taken back.
 const ENCODE_SLACK: usize = 4 * 1024;
+
+/// Bytes of rows in one frame.
+pub const ROWS_BYTES_MAX: usize = 32 * 1024;
 
 /// A buffer that had to grow beyond this is not kept.
 const KEPT_CAPACITY_MAX: usize = 4 * ROWS_BYTES_MAX;

@@ -26,6 +26,7 @@
 //! same bytes.
 
 use super::barrier::{BARRIER_BYTES, CANCEL_BYTES};
+pub use super::buffer::ROWS_BYTES_MAX;
 use super::buffer::{Buffer, BufferPool};
 use super::watermark::WATERMARK_BYTES;
 use crate::batch::Columns;
@@ -37,9 +38,6 @@ use std::io::IoSliceMut;
 
 /// Bytes of a header.
 pub const HEADER_BYTES: usize = 20;
-
-/// Bytes of rows in one frame.
-pub const ROWS_BYTES_MAX: usize = 32 * 1024;
 
 /// Bytes of one row: longer ones are an error of the job.
 pub const ROW_BYTES_MAX: usize = 64 * 1024 * 1024;

@@ -21,7 +21,8 @@ use millstream_operator::source::{AnySource, ReaderSource};
 use millstream_rpc::machine::Rng;
 use millstream_rpc::protocol::deployment::{InputChannelDescriptor, PartitionLocation};
 use millstream_shuffle::batch::{Batch, BoxBatch};
-use millstream_shuffle::gate::{Edge, InputGate};
+use millstream_shuffle::edge::Edge;
+use millstream_shuffle::gate::InputGate;
 use millstream_shuffle::in_flight::{InFlightRows, OwnKeys};
 use millstream_shuffle::partition::{
     BatchPrototype, HashRouter, PartitionWriter, ResultPartition, RoundRobinRouter, Router,
