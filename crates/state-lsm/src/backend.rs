@@ -1,59 +1,19 @@
-//! [`LsmBackend`]: what the tables of a process share: memory and a directory.
+//! [`LsmBackend`]: keyed state in databases on local disk.
 
 use crate::config::LsmConfig;
+use crate::shared::{NAME, Shared};
 use crate::store::LsmStore;
 use millstream_state::backend::{RowStore, StateBackend, StoreSpec};
-use rocksdb::{BlockBasedOptions, Cache, DBCompressionType, LogLevel, Options, WriteBufferManager};
-use std::path::{Path, PathBuf};
+use rocksdb::Options;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-/// The word of `state.backend.type`.
-pub const NAME: &str = "rocksdb";
-
-/// A table collects writes in buffers of at most so many bytes.
-const WRITE_BUFFER_MAX: usize = 64 << 20;
-
-/// A file that is written has about so many bytes.
-const FILE_BYTES: u64 = 64 << 20;
-
-/// A compaction reads each of its files so many bytes at a time.
-const COMPACTION_READ_AHEAD: usize = 256 << 10;
-
-/// So many files of a table are open at a time.
-const OPEN_FILES_MAX: i32 = 1_024;
-
-/// Tells backends of one process apart.
-static BACKENDS: AtomicU64 = AtomicU64::new(0);
 
 /// The state backend of a process.
 pub struct LsmBackend(Arc<Shared>);
 
-/// What all tables use.
-pub(crate) struct Shared {
-    /// Made with the first table, removed with the last one and all that is frozen.
-    directory: PathBuf,
-    cache: Cache,
-    buffers: WriteBufferManager,
-    write_buffer_bytes: usize,
-    /// Directories that were given out.
-    given: AtomicU64,
-}
-
 impl LsmBackend {
     /// A backend with nothing in it; takes no disk before it is used.
     pub fn new(config: &LsmConfig) -> Self {
-        let cache = Cache::new_lru_cache(config.cache_bytes());
-        let write_buffer_bytes = config.write_buffer_bytes();
-        let buffers = WriteBufferManager::new_write_buffer_manager_with_cache(
-            write_buffer_bytes,
-            false,
-            cache.clone(),
-        );
-        let number = BACKENDS.fetch_add(1, Ordering::Relaxed);
-        let name = format!("millstream-state-{}-{number}", std::process::id());
-        let (directory, given) = (config.directory.join(name), AtomicU64::new(0));
-        Self(Arc::new(Shared { directory, cache, buffers, write_buffer_bytes, given }))
+        Self(Arc::new(Shared::new(config)))
     }
 
     /// How its databases are opened: for benchmarks, which compare with one.
@@ -64,7 +24,7 @@ impl LsmBackend {
 
     /// What all tables have in memory, by RocksDB's own account.
     pub fn memory_bytes(&self) -> usize {
-        self.0.cache.get_usage()
+        self.0.memory_bytes()
     }
 }
 
@@ -76,63 +36,4 @@ impl StateBackend for LsmBackend {
     fn table(&self, spec: &StoreSpec) -> Box<dyn RowStore> {
         Box::new(LsmStore::new(self.0.clone(), spec.clone()))
     }
-}
-
-impl Shared {
-    /// A path that nobody else has, for a table of this name.
-    pub(crate) fn place(&self, table: &str) -> PathBuf {
-        let number = self.given.fetch_add(1, Ordering::Relaxed);
-        let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-        let plain: String = table.chars().filter(|c| is_plain(*c)).take(40).collect();
-        self.directory.join(format!("{number}-{plain}"))
-    }
-
-    /// How a table is opened to be used.
-    pub(crate) fn options(&self) -> Options {
-        let mut options = self.reading_options();
-        options.create_if_missing(true);
-        options.set_write_buffer_manager(&self.buffers);
-        options.set_write_buffer_size(WRITE_BUFFER_MAX.min(self.write_buffer_bytes));
-        // Memory is charged as it is taken, and a table that is hardly used takes little.
-        options.set_arena_block_size((self.write_buffer_bytes / 64).clamp(16 << 10, 1 << 20));
-        options.set_target_file_size_base(FILE_BYTES);
-        options.set_max_bytes_for_level_base(4 * FILE_BYTES);
-        options.set_max_background_jobs(2);
-        options.set_compaction_readahead_size(COMPACTION_READ_AHEAD);
-        // One thread writes.
-        options.set_allow_concurrent_memtable_write(false);
-        options
-    }
-
-    /// How files are opened that do not change any more.
-    pub(crate) fn reading_options(&self) -> Options {
-        let mut blocks = BlockBasedOptions::default();
-        blocks.set_block_cache(&self.cache);
-        blocks.set_cache_index_and_filter_blocks(true);
-        blocks.set_cache_index_and_filter_blocks_with_high_priority(true);
-        blocks.set_bloom_filter(10.0, false);
-        blocks.set_format_version(5);
-        let mut options = Options::default();
-        options.set_block_based_table_factory(&blocks);
-        options.set_compression_type(DBCompressionType::Lz4);
-        options.set_max_open_files(OPEN_FILES_MAX);
-        options.set_log_level(LogLevel::Error);
-        options.set_max_log_file_size(1 << 20);
-        options.set_keep_log_file_num(1);
-        options.set_stats_dump_period_sec(0);
-        options.set_stats_persist_period_sec(0);
-        options
-    }
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        remove(&self.directory);
-    }
-}
-
-/// Removes a directory, whether it is there or not. What cannot be removed is left to whoever owns the
-/// directory around it: nobody will ever read it.
-pub(crate) fn remove(directory: &Path) {
-    let _ = std::fs::remove_dir_all(directory);
 }

@@ -1,8 +1,8 @@
 //! [`FrozenStore`]: a table at a barrier. Its files are linked into a directory of their own, which costs
 //! no copy, and stay whatever the table does.
 
-use crate::backend::{NAME, Shared, remove};
 use crate::blocks;
+use crate::shared::{NAME, Shared, remove};
 use millstream_checkpoint::native::{FrozenFile, FrozenFiles};
 use millstream_checkpoint::snapshot::{FrozenTable, RowSink, SnapshotError};
 use millstream_core::key_group::KeyGroupRange;

@@ -6,7 +6,7 @@
 //!
 //! In reading order:
 //! - [`config`]: the memory and the directory;
-//! - [`backend`]: what the tables of a process share;
+//! - `shared`: what the tables of a process share; [`backend`]: the face to the state crate;
 //! - `store`: one table, as the state crate drives it;
 //! - `frozen`: a table at a barrier: its files, linked aside; written as rows for savepoints, and copied as
 //!   files for incremental checkpoints;
@@ -17,6 +17,7 @@ pub mod backend;
 mod blocks;
 pub mod config;
 mod frozen;
+mod shared;
 mod store;
 mod taken;
 

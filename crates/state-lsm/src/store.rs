@@ -1,7 +1,7 @@
 //! [`LsmStore`]: one table of one subtask, a database of its own.
 
-use crate::backend::{Shared, remove};
 use crate::frozen::FrozenStore;
+use crate::shared::{Shared, remove};
 use crate::taken;
 use millstream_checkpoint::native::NativeTable;
 use millstream_checkpoint::snapshot::FrozenTable;

@@ -1,9 +1,9 @@
 //! The way back: files of a checkpoint become a database again, or rows where they cannot: where a
 //! subtask goes on with the key groups of several, or with values of another shape.
 
-use crate::backend::{NAME, Shared, remove};
 use crate::blocks;
 pub(crate) use crate::blocks::first_key;
+use crate::shared::{NAME, Shared, remove};
 use crate::store::store_error;
 use millstream_checkpoint::native::NativeTable;
 use millstream_checkpoint::snapshot::BlockSource;
