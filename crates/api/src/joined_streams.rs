@@ -4,9 +4,9 @@ use crate::data_stream::DataStream;
 use crate::keyed_stream::KeyedStream;
 use crate::windowed_stream::WindowedStream;
 use millstream_core::{Key, Record};
-use millstream_operator::join::{
-    CoGroup, CoGroupFunction, Either, EitherKey, Interval, IntervalJoin, JoinPairs,
-};
+use millstream_operator::either::Either;
+use millstream_operator::join::{CoGroup, CoGroupFunction, Interval, IntervalJoin, JoinPairs};
+use millstream_operator::process::EitherSelector;
 use millstream_operator::window::{Trigger, WindowAssigner};
 use std::time::Duration;
 
@@ -28,7 +28,6 @@ pub struct IntervalJoined<K, L, R> {
 
 impl<K: Key, L: Record> KeyedStream<K, L> {
     /// Brings another stream with the same keys together with this one, to be joined in windows.
-    #[track_caller]
     pub fn join<R: Record>(&self, other: &KeyedStream<K, R>) -> JoinedStreams<K, L, R> {
         JoinedStreams { both: self.either(other) }
     }
@@ -36,7 +35,6 @@ impl<K: Key, L: Record> KeyedStream<K, L> {
     /// Pairs of records of the two streams: the time of the other stream's record is at least that of
     /// this stream's and `lower_ms`, and at most that and `upper_ms`, which may be negative. Each pair is
     /// given once, with the greater of its times. Late records find no partners.
-    #[track_caller]
     pub fn interval_join<R: Record>(
         &self,
         other: &KeyedStream<K, R>,
@@ -52,12 +50,10 @@ impl<K: Key, L: Record> KeyedStream<K, L> {
     }
 
     /// The records of both streams, by their keys.
-    #[track_caller]
     fn either<R: Record>(&self, other: &KeyedStream<K, R>) -> KeyedStream<K, Either<L, R>> {
-        let left: DataStream<Either<L, R>> = self.stream().straight().map(Either::Left);
-        let right: DataStream<Either<L, R>> = other.stream().straight().map(Either::Right);
-        let key = EitherKey::new(self.selector(), other.selector());
-        KeyedStream::new(left.union(&[&right]), Box::new(key))
+        let marked = DataStream::marked(self.stream(), other.stream());
+        let selector = EitherSelector { first: self.selector(), second: other.selector() };
+        KeyedStream::of_grouped(marked, Box::new(selector))
     }
 }
 

@@ -52,6 +52,11 @@ impl<K: Key, T: Record> KeyedStream<K, T> {
         Self { stream, selector }
     }
 
+    /// A stream whose records travel by these keys already.
+    pub(crate) fn of_grouped(stream: DataStream<T>, selector: Box<dyn KeySelector<K, T>>) -> Self {
+        Self { stream, selector: selector.into() }
+    }
+
     /// Changes a value per key with each of its records. `init` makes the value of a new key.
     #[track_caller]
     pub fn fold<A: Record>(

@@ -1,6 +1,7 @@
 //! Joins by interval, driven alone.
 
-use millstream_operator::join::{Either, Interval, IntervalJoin};
+use millstream_operator::either::Either;
+use millstream_operator::join::{Interval, IntervalJoin};
 use millstream_operator::process::KeyedProcessHarness;
 use proptest::prelude::*;
 
@@ -17,14 +18,14 @@ fn harness(lower: i64, upper: i64) -> Harness {
     let pair: fn(&Event, &Event) -> Pair = |left, right| (left.1, right.1);
     let join = IntervalJoin::new(Interval { lower, upper }, pair);
     let key = |event: &Either<Event, Event>| match event {
-        Either::Left(event) | Either::Right(event) => event.0,
+        Either::First(event) | Either::Second(event) => event.0,
     };
     KeyedProcessHarness::new(join, key).expect("nothing fails")
 }
 
 fn push(harness: &mut Harness, event: Either<Event, Event>) {
     let time = match event {
-        Either::Left(event) | Either::Right(event) => event.2,
+        Either::First(event) | Either::Second(event) => event.2,
     };
     harness.push_at([(event, time)]).expect("nothing fails");
 }
@@ -32,12 +33,12 @@ fn push(harness: &mut Harness, event: Either<Event, Event>) {
 #[test]
 fn pairs_have_the_greater_time_and_bounds_are_included() {
     let mut harness = harness(-2, 5);
-    push(&mut harness, Either::Left((1, 10, 100)));
+    push(&mut harness, Either::First((1, 10, 100)));
     for (number, time) in [(1, 97), (2, 98), (3, 105), (4, 106)] {
-        push(&mut harness, Either::Right((1, number, time)));
+        push(&mut harness, Either::Second((1, number, time)));
     }
-    push(&mut harness, Either::Right((2, 5, 100)));
-    push(&mut harness, Either::Left((1, 11, 103)));
+    push(&mut harness, Either::Second((2, 5, 100)));
+    push(&mut harness, Either::First((1, 11, 103)));
     let expected = [((10, 2), 100), ((10, 3), 105), ((11, 3), 105), ((11, 4), 106)];
     assert_eq!(harness.take_timed_output(), expected);
 }
@@ -45,12 +46,12 @@ fn pairs_have_the_greater_time_and_bounds_are_included() {
 #[test]
 fn late_records_find_no_partner_and_records_without_a_time_are_an_error() {
     let mut late = harness(-10, 10);
-    push(&mut late, Either::Left((1, 1, 100)));
+    push(&mut late, Either::First((1, 1, 100)));
     late.advance_watermark(100).expect("nothing fails");
-    push(&mut late, Either::Right((1, 2, 100)));
-    push(&mut late, Either::Right((1, 3, 101)));
+    push(&mut late, Either::Second((1, 2, 100)));
+    push(&mut late, Either::Second((1, 3, 101)));
     assert_eq!(late.take_output(), [(1, 3)]);
-    let error = harness(0, 0).push([Either::Left((1, 1, 100))]).expect_err("no time");
+    let error = harness(0, 0).push([Either::First((1, 1, 100))]).expect_err("no time");
     assert!(error.message.contains("assign_timestamps_and_watermarks"), "{}", error.message);
 }
 
@@ -74,10 +75,10 @@ proptest! {
             let event = (key, at as u64, present - age);
             if is_left {
                 left.push(event);
-                push(&mut running, Either::Left(event));
+                push(&mut running, Either::First(event));
             } else {
                 right.push(event);
-                push(&mut running, Either::Right(event));
+                push(&mut running, Either::Second(event));
             }
             present += step;
             running.advance_watermark(present - 16).expect("nothing fails");

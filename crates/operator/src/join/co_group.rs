@@ -1,8 +1,8 @@
 //! What two streams have in a window: all of both at once ([`CoGroupFunction`]), or each pair
 //! ([`JoinPairs`]).
 
-use super::either::Either;
 use crate::context::TaskContext;
+use crate::either::Either;
 use crate::process::FunctionResult;
 use crate::window::{ProcessWindowFunction, WindowContext};
 use millstream_core::{Key, Record};
@@ -123,8 +123,8 @@ fn divide<L, R>(both: Vec<Either<L, R>>) -> (Vec<L>, Vec<R>) {
     let (mut left, mut right) = (Vec::new(), Vec::new());
     for record in both {
         match record {
-            Either::Left(record) => left.push(record),
-            Either::Right(record) => right.push(record),
+            Either::First(record) => left.push(record),
+            Either::Second(record) => right.push(record),
         }
     }
     (left, right)

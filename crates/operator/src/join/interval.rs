@@ -4,7 +4,7 @@
 //! of the other stream, and joins them at once: each pair is given once, when the later of the two
 //! arrives, with the greater of their times.
 
-use super::either::Either;
+use crate::either::Either;
 use crate::process::{FunctionResult, KeyedProcessFunction, ProcessContext, Timer};
 use millstream_core::time::Timestamp;
 use millstream_core::{Key, Record};
@@ -140,7 +140,7 @@ where
         ctx.state.next.insert((), number + 1);
         let name = (time, number);
         let last_partner = match record {
-            Either::Left(left) => {
+            Either::First(left) => {
                 let partners = ctx.state.right.iter().filter(|((at, _), _)| {
                     (time.saturating_add(lower)..=time.saturating_add(upper)).contains(at)
                 });
@@ -150,7 +150,7 @@ where
                 ctx.state.left.insert(name, left);
                 time.saturating_add(upper)
             }
-            Either::Right(right) => {
+            Either::Second(right) => {
                 let partners = ctx.state.left.iter().filter(|((at, _), _)| {
                     (at.saturating_add(lower)..=at.saturating_add(upper)).contains(&time)
                 });

@@ -187,3 +187,22 @@ impl<K: Key, A: Record, B: Record> KeySelector<K, Either<A, B>> for EitherSelect
         Box::new(Self { first: self.first.boxed(), second: self.second.boxed() })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::ByValue;
+
+    #[test]
+    fn equal_keys_of_both_inputs_have_equal_hashes() {
+        let first: Box<dyn KeySelector<u64, (u64, u8)>> = Box::new(ByValue(|a: &(u64, u8)| a.0));
+        let second: Box<dyn KeySelector<u64, u32>> = Box::new(ByValue(|b: &u32| u64::from(*b)));
+        let key = EitherSelector { first, second }.boxed();
+        let records = [Either::First((7, 1)), Either::Second(8), Either::Second(7)];
+        let (mut keys, mut hashes) = (Vec::new(), Vec::new());
+        key.keys(&records, &mut keys);
+        key.hashes(&records, &mut hashes);
+        assert_eq!(keys, [7, 8, 7]);
+        assert_eq!(hashes, keys.iter().map(Record::hash64).collect::<Vec<_>>());
+    }
+}
