@@ -2,6 +2,8 @@
 //!
 //! Without the feature `mutants` the question is a constant `false` and costs nothing.
 
+pub use millstream_core::mutant::*;
+
 /// Mutants of the coordinator, the registry and the reassignment.
 pub const CHECKPOINT: &[&str] = &[
     "complete_before_metadata",
@@ -37,29 +39,4 @@ pub const IN_FLIGHT: &[&str] = &[
 /// Every mutant of this crate.
 pub fn all() -> impl Iterator<Item = &'static str> {
     CHECKPOINT.iter().chain(IN_FLIGHT).copied()
-}
-
-/// Whether the planted bug of this name is active.
-#[cfg(not(feature = "mutants"))]
-#[inline]
-pub const fn on(_name: &'static str) -> bool {
-    false
-}
-
-#[cfg(feature = "mutants")]
-thread_local! {
-    static ACTIVE: std::cell::Cell<Option<&'static str>> = const { std::cell::Cell::new(None) };
-}
-
-/// Whether the planted bug of this name is active on this thread.
-#[cfg(feature = "mutants")]
-pub fn on(name: &'static str) -> bool {
-    debug_assert!(all().any(|known| known == name), "unknown mutant {name}");
-    ACTIVE.get() == Some(name)
-}
-
-/// Activates one planted bug on this thread, or none.
-#[cfg(feature = "mutants")]
-pub fn set(name: Option<&'static str>) {
-    ACTIVE.set(name);
 }

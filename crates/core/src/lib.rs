@@ -10,7 +10,8 @@
 //! - [`job_state`]: what state its operators declare;
 //! - [`status`]: life cycles of jobs and execution attempts;
 //! - [`config`]: options, declared once, with Flink's keys;
-//! - [`error`]: failures of user code, with the place where the operator was declared.
+//! - [`error`]: failures of user code, with the place where the operator was declared;
+//! - [`mutant`]: planted bugs, for the simulator.
 //!
 //! Nothing here does I/O, reads a clock or draws a random number.
 
@@ -25,6 +26,7 @@ pub mod ids;
 pub mod job_graph;
 pub mod job_state;
 pub mod key_group;
+pub mod mutant;
 pub mod record;
 pub mod status;
 pub mod time;

@@ -2,6 +2,8 @@
 //!
 //! Without the feature `mutants` the question is a constant `false` and costs nothing.
 
+pub use millstream_core::mutant::*;
+
 /// Mutants of the files of checkpoints and records.
 pub const DISK: &[&str] = &[
     "file_is_not_synced",
@@ -19,29 +21,4 @@ pub const DISK: &[&str] = &[
 /// Every mutant of this crate.
 pub fn all() -> impl Iterator<Item = &'static str> {
     DISK.iter().copied()
-}
-
-/// Whether the planted bug of this name is active.
-#[cfg(not(feature = "mutants"))]
-#[inline]
-pub(crate) const fn on(_name: &'static str) -> bool {
-    false
-}
-
-#[cfg(feature = "mutants")]
-thread_local! {
-    static ACTIVE: std::cell::Cell<Option<&'static str>> = const { std::cell::Cell::new(None) };
-}
-
-/// Whether the planted bug of this name is active on this thread.
-#[cfg(feature = "mutants")]
-pub(crate) fn on(name: &'static str) -> bool {
-    debug_assert!(all().any(|known| known == name), "unknown mutant {name}");
-    ACTIVE.get() == Some(name)
-}
-
-/// Activates one planted bug on this thread, or none.
-#[cfg(feature = "mutants")]
-pub fn set(name: Option<&'static str>) {
-    ACTIVE.set(name);
 }

@@ -3,6 +3,8 @@
 //! Without the feature `mutants` the question is a constant `false` and costs nothing. Each half
 //! of the crate keeps its own list, so that the lists grow apart.
 
+pub use millstream_core::mutant::*;
+
 /// Mutants of the resource manager, the slot manager and the dispatcher.
 pub const CLUSTER: &[&str] = &[
     // resource_manager
@@ -72,29 +74,4 @@ pub const HA: &[&str] = &[
 /// Every mutant of this crate.
 pub fn all() -> impl Iterator<Item = &'static str> {
     CLUSTER.iter().chain(JOB).chain(STANDSTILL).chain(HA).copied()
-}
-
-/// Whether the planted bug of this name is active.
-#[cfg(not(feature = "mutants"))]
-#[inline]
-pub(crate) const fn on(_name: &'static str) -> bool {
-    false
-}
-
-#[cfg(feature = "mutants")]
-thread_local! {
-    static ACTIVE: std::cell::Cell<Option<&'static str>> = const { std::cell::Cell::new(None) };
-}
-
-/// Whether the planted bug of this name is active on this thread.
-#[cfg(feature = "mutants")]
-pub(crate) fn on(name: &'static str) -> bool {
-    debug_assert!(all().any(|known| known == name), "unknown mutant {name}");
-    ACTIVE.get() == Some(name)
-}
-
-/// Activates one planted bug on this thread, or none.
-#[cfg(feature = "mutants")]
-pub fn set(name: Option<&'static str>) {
-    ACTIVE.set(name);
 }

@@ -180,11 +180,11 @@ impl Family {
         let (next, first) = (AtomicU64::new(seeds.start), AtomicU64::new(u64::MAX));
         let (events, virtual_ms) = (AtomicU64::new(0), AtomicU64::new(0));
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(4);
-        let mutants = crate::mutants::active();
+        let mutants = millstream_core::mutant::active();
         std::thread::scope(|scope| {
             for _ in 0..threads {
                 scope.spawn(|| {
-                    crate::mutants::activate(mutants);
+                    millstream_core::mutant::set(mutants);
                     loop {
                         let seed = next.fetch_add(1, Ordering::Relaxed);
                         if seed >= seeds.end || seed >= first.load(Ordering::Relaxed) {
@@ -280,20 +280,20 @@ fn catch_panics_quietly() {
 mod tests {
     use crate::families::CANCELLATION;
     use crate::family::{Keep, Scenario};
-    use crate::mutants::{REGISTRY, activate};
+    use crate::mutants::REGISTRY;
 
     #[test]
     fn a_failure_tells_its_story_and_shrinking_keeps_only_faults_that_matter() {
         let Scenario::Cluster(scenario) = &CANCELLATION.scenario else { panic!("a cluster") };
-        let mutant = REGISTRY.iter().find(|(it, _)| it.name == "leak_slot_when_tasks_end");
-        activate(mutant.map(|(it, _)| *it));
+        let mutant = REGISTRY.iter().find(|(it, _)| *it == "leak_slot_when_tasks_end");
+        millstream_core::mutant::set(mutant.map(|(it, _)| *it));
         let caught = (0..500).find(|seed| {
             let run = CANCELLATION.run(*seed, Keep::default());
             run.is_err() && scenario.draw(*seed).1.faults.len() > 1
         });
         let seed = caught.expect("the mutant is caught by a run with faults");
         let failure = scenario.shrink(seed).expect("it fails again");
-        activate(None);
+        millstream_core::mutant::set(None);
         assert!(failure.message.contains("leaked"), "{}", failure.message);
         assert!(failure.last_events.len() > 10);
         let plan = failure.plan.expect("a cluster has a plan");

@@ -2,8 +2,10 @@
 //!
 //! Without the feature `mutants` the question is a constant `false` and costs nothing.
 
-/// Every mutant of this crate.
-pub const ALL: [&str; 11] = [
+pub use millstream_core::mutant::*;
+
+/// Mutants of the slot table, of attempts and of job processes.
+pub const WORKER: &[&str] = &[
     "skip_resource_manager_id_check",
     "stale_slot_ticket_acts",
     "slot_occupied_overwritten",
@@ -17,27 +19,7 @@ pub const ALL: [&str; 11] = [
     "memory_is_not_watched",
 ];
 
-/// Whether the planted bug of this name is active.
-#[cfg(not(feature = "mutants"))]
-#[inline]
-pub fn on(_name: &'static str) -> bool {
-    false
-}
-
-#[cfg(feature = "mutants")]
-thread_local! {
-    static ACTIVE: std::cell::Cell<Option<&'static str>> = const { std::cell::Cell::new(None) };
-}
-
-/// Whether the planted bug of this name is active on this thread.
-#[cfg(feature = "mutants")]
-pub fn on(name: &'static str) -> bool {
-    debug_assert!(ALL.contains(&name), "unknown mutant {name}");
-    ACTIVE.get() == Some(name)
-}
-
-/// Activates one planted bug on this thread, or none.
-#[cfg(feature = "mutants")]
-pub fn set(name: Option<&'static str>) {
-    ACTIVE.set(name);
+/// Every mutant of this crate.
+pub fn all() -> impl Iterator<Item = &'static str> {
+    WORKER.iter().copied()
 }

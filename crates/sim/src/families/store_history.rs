@@ -114,13 +114,13 @@ fn play(seed: u64, trace: &mut Trace) {
     trace.event(0, 0, || format!("{writers:?} with {fault:?}"));
     let mut draws = Rng::new(rng.next_u64());
     let turns = Turns::new(writers.len(), move |below| draws.below(below));
-    let mutant = crate::mutants::active();
+    let mutant = millstream_core::mutant::active();
     std::thread::scope(|scope| {
         for writer in &writers {
             let (turns, history, shared) =
                 (turns.clone(), &history, disk.with_turns(turns.clone()));
             scope.spawn(move || {
-                crate::mutants::activate(mutant);
+                millstream_core::mutant::set(mutant);
                 let _mounted = shared.mount();
                 let _turn = turns.join(usize::from(writer.number));
                 write(*writer, history);

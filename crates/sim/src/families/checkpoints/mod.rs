@@ -9,16 +9,20 @@
 //! - I9: a split is read by one reader at a time, over all restores;
 //! - I12: a sink commits only what a completed checkpoint holds, and all of it before the job ends.
 
+mod checks;
+mod knobs;
 mod leaders;
 mod model;
 mod seat;
 mod store;
 mod task;
+mod worker;
 
 use crate::family::{Family, Scenario};
 use crate::trace::Trace;
+use knobs::Knobs;
 use millstream_rpc::machine::Rng;
-use model::{Knobs, play};
+use model::play;
 
 /// Checkpoints as such: messages that are late, doubled, lost, and words of attempts that are gone.
 pub const CHECKPOINT_ALIGNED: Family =
