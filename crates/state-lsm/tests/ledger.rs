@@ -158,7 +158,7 @@ fn savepoints_move_a_job_from_backend_to_backend_at_any_parallelism() {
         let mut job = place.job(backend, parallelism, from.as_deref()).spawn().expect("built");
         wait_for_checkpoints(&place, &mut job, &former, number_of(from.as_deref()));
         let id = rustix::process::Pid::from_child(&job);
-        rustix::process::kill_process(id, rustix::process::Signal::INT).expect("it runs");
+        rustix::process::kill_process(id, rustix::process::Signal::TERM).expect("it runs");
         let output = job.wait_with_output().expect("ours");
         let said = text(&output);
         let path = said.split("execution.state-recovery.path=").last();

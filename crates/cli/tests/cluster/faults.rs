@@ -181,7 +181,10 @@ fn a_task_that_does_not_stop_costs_its_job_process_and_not_the_worker() {
 #[test]
 fn a_second_interrupt_ends_an_embedded_program_that_does_not_stop() {
     use std::io::{BufRead, BufReader};
-    let mut program = std::process::Command::new(misbehave())
+    // Where this test runs in the background of a script, SIGINT is ignored, and programs leave it at that.
+    let mut program = std::process::Command::new("env")
+        .arg("--default-signal=INT")
+        .arg(misbehave())
         .args(["--how", "stuck"])
         .stderr(std::process::Stdio::piped())
         .spawn()

@@ -329,7 +329,7 @@ fn an_embedded_job_goes_on_from_a_savepoint_in_a_bucket() {
         assert!(Instant::now() < deadline, "no checkpoint is completed");
         std::thread::sleep(Duration::from_millis(20));
     }
-    kill_process(Pid::from_child(&program), Signal::INT).expect("it runs");
+    kill_process(Pid::from_child(&program), Signal::TERM).expect("it runs");
     let resume = program.wait_with_output().expect("it ends").stdout;
     let resume = String::from_utf8(resume).expect("UTF-8");
     assert!(resume.contains(&format!("s3://{}/savepoints/", bucket.server.bucket)), "{resume}");

@@ -15,6 +15,14 @@ fn example(name: &str) -> PathBuf {
     here.ancestors().nth(2).expect("target/PROFILE/deps/test").join("examples").join(name)
 }
 
+/// An example to which signals mean what they mean in a terminal: whoever runs this test in the background of
+/// a script has SIGINT ignored, and a program that is started so leaves it at that.
+fn in_a_terminal(name: &str) -> Command {
+    let mut command = Command::new("env");
+    command.arg("--default-signal=INT,TERM").arg(example(name));
+    command
+}
+
 fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !holds() {
@@ -32,7 +40,7 @@ fn names_in(directory: &Path) -> Vec<String> {
 /// end before the socket is dropped.
 fn counting(output: &Path, listener: &TcpListener) -> (Child, TcpStream) {
     let port = listener.local_addr().expect("bound").port().to_string();
-    let program = Command::new(example("socket_wordcount"))
+    let program = in_a_terminal("socket_wordcount")
         .args(["--parallelism", "1", "--port", &port, "--output"])
         .arg(output)
         .args(["-D", "execution.checkpointing.enabled=false"])
@@ -92,7 +100,7 @@ fn an_interrupted_program_prints_the_command_that_goes_on_without_losing_or_doub
     let home = std::env::temp_dir().join(format!("interrupt-home-{}", std::process::id()));
     let output = home.join("ledger");
     let numbers = ["--records", "200000", "--keys", "100"];
-    let program = Command::new(example("ledger"))
+    let program = in_a_terminal("ledger")
         .args(numbers)
         .args(["--rate", "100000", "--parallelism", "2", "--output"])
         .arg(&output)
