@@ -5,6 +5,7 @@
 //! to know of one; operators cast back with [`cast`] and then run plain loops. An Arrow batch can be
 //! another implementation.
 
+use crate::prefetch::prefetch_for_writing;
 use millstream_core::record::{DecodeError, Input, Output, Record, Schema, SliceOutput};
 use millstream_core::time::{NO_TIMESTAMP, Timestamp};
 use std::any::Any;
@@ -198,14 +199,14 @@ impl<T> Batch<T> {
         self.distribute_timestamps(targets, outs);
         if self.hashes.is_empty() {
             for (item, target) in self.items.drain(..).zip(targets) {
-                out(outs, *target).items.push(item);
+                push(&mut out(outs, *target).items, item);
             }
             return;
         }
         for ((item, hash), target) in self.items.drain(..).zip(self.hashes.drain(..)).zip(targets) {
             let out = out(outs, *target);
-            out.items.push(item);
-            out.hashes.push(hash);
+            push(&mut out.items, item);
+            push(&mut out.hashes, hash);
         }
     }
 
@@ -224,6 +225,17 @@ impl<T> Batch<T> {
             out.expect("a router chooses among the consumers").timestamps.push(time);
         }
     }
+}
+
+/// How far ahead of what is written memory is asked for.
+const PREFETCHED_BYTES: usize = 1024;
+
+/// Appends to memory that may be in the cache of another core.
+#[inline(always)]
+fn push<T>(to: &mut Vec<T>, item: T) {
+    let ahead = const { if size_of::<T>() == 0 { 0 } else { PREFETCHED_BYTES / size_of::<T>() } };
+    prefetch_for_writing(to.as_ptr().wrapping_add(to.len() + ahead));
+    to.push(item);
 }
 
 /// The batch as what it is. A mismatch is a bug of the plan's translation.

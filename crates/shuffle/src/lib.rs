@@ -15,6 +15,7 @@ pub mod element;
 pub mod gate;
 pub mod in_flight;
 pub mod partition;
+mod prefetch;
 pub mod registry;
 pub mod subpartition;
 pub mod sync;

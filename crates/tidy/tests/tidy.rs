@@ -53,6 +53,7 @@ const UNSAFE: &[&str] = &[
     "crates/host/src/child/before_exec.rs",
     "crates/host/src/child/inherited.rs",
     "crates/millstream/tests/steady_state_allocates_nothing.rs",
+    "crates/shuffle/src/prefetch.rs",
     "crates/shuffle/tests/allocations.rs",
     "crates/state/src/bucket.rs",
     "crates/state/src/memory.rs",
