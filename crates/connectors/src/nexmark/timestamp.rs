@@ -56,6 +56,27 @@ pub fn text(time: Timestamp) -> impl fmt::Display {
     Text(time)
 }
 
+/// Shows the day of a time, `yyyy-MM-dd`.
+///
+/// ```
+/// use millstream_connectors::nexmark::timestamp;
+///
+/// assert_eq!(timestamp::day(86_401_500).to_string(), "1970-01-02");
+/// assert_eq!(timestamp::minute(86_401_500).to_string(), "00:00");
+/// ```
+pub fn day(time: Timestamp) -> impl fmt::Display {
+    fmt::from_fn(move |f| {
+        let text = Text(time).to_string();
+        f.write_str(text.split(' ').next().unwrap_or_default())
+    })
+}
+
+/// Shows the hour and minute of a time, `HH:mm`.
+pub fn minute(time: Timestamp) -> impl fmt::Display {
+    let minutes = time.rem_euclid(DAY_MS) / 60_000;
+    fmt::from_fn(move |f| write!(f, "{:02}:{:02}", minutes / 60, minutes % 60))
+}
+
 /// For serde: writes the text.
 pub fn serialize<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&Text(*time))

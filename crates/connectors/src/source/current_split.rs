@@ -114,7 +114,10 @@ impl CurrentSplit {
     /// Goes on with these items.
     pub(super) fn restore(&mut self, items: &[Vec<u8>]) -> Result<(), OperatorError> {
         let read = |item: &Vec<u8>| item::decode("a position in a file", item);
-        self.restored = items.iter().map(read).collect::<Result<_, _>>()?;
+        let mut positions: Vec<Position> = items.iter().map(read).collect::<Result<_, _>>()?;
+        // As they were handed out: where files are written in the order of time, nothing becomes late.
+        positions.sort_by(|a, b| (&a.path, a.start).cmp(&(&b.path, b.start)));
+        self.restored = positions.into();
         Ok(())
     }
 }
