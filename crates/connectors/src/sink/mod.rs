@@ -23,7 +23,7 @@ mod socket_text;
 pub use blackhole::{Blackhole, blackhole};
 pub use collect::{Collector, collect};
 pub use csv::Csv;
-pub use files::{Files, csv, files, json_lines, text_files};
+pub use files::{Files, PartitionedFiles, csv, files, json_lines, text_files};
 pub use for_each::{ForEach, for_each};
 pub use format::{DebugLines, DisplayLines, Format, JsonLines};
 pub use print::{Print, print};

@@ -1,11 +1,12 @@
 //! What is done when a checkpoint is complete: parts get their visible names, those of an earlier job
 //! that they replace are removed. Each can be done again without harm, by any subtask.
 
-use super::directory::remove_file;
+use super::directory::{remove_file, sync_directory};
 use crate::failure::{failure, file_failure};
 use millstream_core::{OperatorError, Record};
 use millstream_operator::item;
 use millstream_operator::sink::Committable;
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::{self, Metadata};
 use std::io;
@@ -77,12 +78,12 @@ impl Commit {
         Committable(item::encode(self))
     }
 
-    pub(super) fn decode(committable: &Committable) -> Result<Self, OperatorError> {
+    fn decode(committable: &Committable) -> Result<Self, OperatorError> {
         item::decode("which parts are to be made visible", &committable.0)
     }
 
     /// Does it, for this execution; gives the directory, which is to be synced.
-    pub(super) fn apply(&self, execution: &str) -> Result<PathBuf, OperatorError> {
+    fn apply(&self, execution: &str) -> Result<PathBuf, OperatorError> {
         let directory = match self {
             Self::Publish(publish) => &publish.directory,
             Self::Remove(remove) => &remove.directory,
@@ -94,6 +95,18 @@ impl Commit {
         }
         Ok(directory)
     }
+}
+
+/// Does all of them, for this execution. After an error all are to be done again.
+pub(super) fn apply_all(
+    committables: &[Committable],
+    execution: &str,
+) -> Result<(), OperatorError> {
+    let mut directories = BTreeSet::new();
+    for committable in committables {
+        directories.insert(Commit::decode(committable)?.apply(execution)?);
+    }
+    directories.iter().try_for_each(|directory| sync_directory(directory))
 }
 
 impl Publish {

@@ -4,7 +4,7 @@ use crate::failure::{failure, file_failure};
 use millstream_core::OperatorError;
 use std::fs::{self, File};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Makes the directory, if it is not there.
 pub(super) fn create_directory(directory: &Path) -> Result<(), OperatorError> {
@@ -45,6 +45,28 @@ pub(super) fn names_in(directory: &Path) -> Result<Vec<String>, OperatorError> {
         names.extend(entry.map_err(unreadable)?.file_name().into_string());
     }
     Ok(names)
+}
+
+/// All directories below one, however deep; none if it is not there. Links are not followed, and what is
+/// hidden is left alone.
+pub(super) fn directories_in(directory: &Path) -> Result<Vec<PathBuf>, OperatorError> {
+    let unreadable = |error| file_failure("list directory", directory, &error);
+    let (mut found, mut open) = (Vec::new(), vec![directory.to_owned()]);
+    while let Some(above) = open.pop() {
+        let entries = match fs::read_dir(&above) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            entries => entries.map_err(unreadable)?,
+        };
+        for entry in entries {
+            let entry = entry.map_err(unreadable)?;
+            let is_hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
+            if !is_hidden && entry.file_type().map_err(unreadable)?.is_dir() {
+                found.push(entry.path());
+                open.push(entry.path());
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// Removes a file that may have gone already.

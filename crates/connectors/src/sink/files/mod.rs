@@ -16,14 +16,18 @@
 //! - [`writer`]: what a subtask does;
 //! - [`place`]: what it finds in the directory when it begins;
 //! - [`part`]: a part on its way; [`name`]: what parts are called; [`commit`]: how they become visible;
-//! - [`directory`]: names in a directory.
+//! - [`directory`]: names in a directory;
+//! - [`partitioned`]: directories in a directory.
 
 mod commit;
 mod directory;
 mod name;
 mod part;
+mod partitioned;
 mod place;
 mod writer;
+
+pub use partitioned::PartitionedFiles;
 
 use super::csv::Csv;
 use super::format::{DisplayLines, Format, JsonLines};
@@ -157,12 +161,16 @@ impl Files<Csv> {
     }
 }
 
-impl<T: 'static, F: Format<T>> Sink<T> for Files<F> {
-    fn writer(&self, context: &TaskContext) -> Result<Box<dyn SinkWriter<T>>, OperatorError> {
+impl<F> Files<F> {
+    /// Where a subtask writes.
+    fn place<T>(&self, context: &TaskContext) -> Result<Place, OperatorError>
+    where
+        F: Format<T>,
+    {
         let directory = std::path::absolute(&self.directory)
             .map_err(|error| file_failure("find directory", &self.directory, &error))?;
         let suffix = self.suffix.clone().unwrap_or_else(|| self.format.suffix().to_owned());
-        let place = Place {
+        Ok(Place {
             directory,
             names: Names { job: context.job, suffix },
             subtask: context.subtask,
@@ -171,7 +179,13 @@ impl<T: 'static, F: Format<T>> Sink<T> for Files<F> {
             restored: context.restored,
             overwrite: self.overwrite,
             committed: Arc::clone(&self.committed),
-        };
+        })
+    }
+}
+
+impl<T: 'static, F: Format<T>> Sink<T> for Files<F> {
+    fn writer(&self, context: &TaskContext) -> Result<Box<dyn SinkWriter<T>>, OperatorError> {
+        let place = self.place(context)?;
         let writer = Writer::new(place, self.format.clone(), self.part_bytes_max)?;
         Ok(Box::new(writer))
     }

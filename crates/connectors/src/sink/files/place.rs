@@ -32,13 +32,20 @@ impl Place {
     /// be removed together with the first commit.
     pub(super) fn begin(&self, is_own: bool) -> Result<Vec<Commit>, OperatorError> {
         create_directory(&self.directory)?;
+        let names = self.remove_left_over()?;
+        if is_own { Ok(Vec::new()) } else { self.deal_with_earlier(names) }
+    }
+
+    /// Removes what former attempts at this subtask left behind in the directory. Gives all names that
+    /// were there.
+    pub(super) fn remove_left_over(&self) -> Result<Vec<String>, OperatorError> {
         let names = names_in(&self.directory)?;
         for name in &names {
             if self.is_left_over(name) {
                 remove_file(&self.directory.join(name))?;
             }
         }
-        if is_own { Ok(Vec::new()) } else { self.deal_with_earlier(names) }
+        Ok(names)
     }
 
     /// Whether a former attempt at this subtask left the file behind, and no checkpoint that could be

@@ -1,6 +1,6 @@
 //! What one subtask does: fills parts, seals them for a checkpoint, commits them.
 
-use super::commit::{Commit, Publish};
+use super::commit::{Commit, Publish, apply_all};
 use super::directory::sync_directory;
 use super::part::{Part, WholePart};
 use super::place::Place;
@@ -11,9 +11,9 @@ use millstream_operator::item;
 use millstream_operator::sink::{
     Committable, ListMode, ListSnapshot, OperatorSnapshot, RestoredOperator, SinkWriter,
 };
-use std::collections::BTreeSet;
 use std::marker::PhantomData;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 /// The list that says which directory is this job's: the same in all subtasks.
 const DIRECTORY: &str = "directory";
@@ -43,10 +43,35 @@ pub(super) struct Writer<T, F> {
     _records: PhantomData<fn(T)>,
 }
 
+/// The item of [`DIRECTORY`].
+fn directory_item(directory: &Path) -> Vec<u8> {
+    item::encode(&directory.as_os_str().as_bytes().to_vec())
+}
+
+/// What says in a snapshot that the directory is this job's.
+pub(super) fn own_directory(directory: &Path) -> ListSnapshot {
+    ListSnapshot {
+        name: DIRECTORY.to_owned(),
+        mode: ListMode::Broadcast,
+        schema: None,
+        items: vec![directory_item(directory)],
+    }
+}
+
+/// Whether a snapshot says so.
+pub(super) fn owns_directory(directory: &Path, state: &RestoredOperator) -> bool {
+    state.items(DIRECTORY).contains(&directory_item(directory))
+}
+
 impl<T, F> Writer<T, F> {
-    /// The item of [`DIRECTORY`].
-    fn directory_item(&self) -> Vec<u8> {
-        item::encode(&self.place.directory.as_os_str().as_bytes().to_vec())
+    /// A part is being written.
+    pub(super) fn is_open(&self) -> bool {
+        self.part.is_some()
+    }
+
+    /// What was sealed last is visible.
+    pub(super) fn committed(&mut self) {
+        self.at_end.drain(..).for_each(|name| self.place.remember(name));
     }
 
     /// Makes the whole parts durable for a checkpoint, each under a name of its own.
@@ -122,8 +147,22 @@ impl<T, F: Format<T>> Writer<T, F> {
         Ok(())
     }
 
+    /// A writer whose job is known to have written into its directory before, or not.
+    pub(super) fn resumed(
+        place: Place,
+        format: F,
+        part_bytes_max: u64,
+        is_own: bool,
+    ) -> Result<Self, OperatorError> {
+        let mut writer = Self::new(place, format, part_bytes_max)?;
+        if !writer.ready {
+            writer.begin(is_own)?;
+        }
+        Ok(writer)
+    }
+
     /// The part in progress is long enough.
-    fn close_part(&mut self) -> Result<(), OperatorError> {
+    pub(super) fn close_part(&mut self) -> Result<(), OperatorError> {
         if let Some(part) = self.part.take() {
             self.whole.push(part.finish()?);
         }
@@ -169,31 +208,20 @@ impl<T, F: Format<T>> SinkWriter<T> for Writer<T, F> {
     }
 
     fn commit(&mut self, committables: &mut Vec<Committable>) -> Result<(), OperatorError> {
-        let mut directories = BTreeSet::new();
-        for committable in committables.iter() {
-            let commit = Commit::decode(committable)?;
-            directories.insert(commit.apply(&self.place.execution)?);
-        }
+        apply_all(committables, &self.place.execution)?;
         // Only now are they done: after a failure all of them are done again.
-        directories.iter().try_for_each(|directory| sync_directory(directory))?;
         committables.clear();
-        self.at_end.drain(..).for_each(|name| self.place.remember(name));
+        self.committed();
         Ok(())
     }
 
     fn snapshot(&mut self, state: &mut OperatorSnapshot) -> Result<(), OperatorError> {
-        state.lists.push(ListSnapshot {
-            name: DIRECTORY.to_owned(),
-            mode: ListMode::Broadcast,
-            schema: None,
-            items: vec![self.directory_item()],
-        });
+        state.lists.push(own_directory(&self.place.directory));
         Ok(())
     }
 
     fn restore(&mut self, state: &RestoredOperator) -> Result<(), OperatorError> {
-        let own = self.directory_item();
-        let is_own = state.items(DIRECTORY).contains(&own);
+        let is_own = owns_directory(&self.place.directory, state);
         self.begin(is_own)
     }
 
