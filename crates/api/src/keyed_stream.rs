@@ -84,8 +84,17 @@ impl<K: Key, T: Record> KeyedStream<K, T> {
     /// Joins each record to what the key's former records gave. The first passes as it is.
     #[track_caller]
     pub fn reduce(&self, join: impl Fn(T, T) -> T + Clone + Send + 'static) -> DataStream<T> {
+        self.reduce_as("reduce", join)
+    }
+
+    #[track_caller]
+    pub(crate) fn reduce_as(
+        &self,
+        verb: &'static str,
+        join: impl Fn(T, T) -> T + Clone + Send + 'static,
+    ) -> DataStream<T> {
         let selector = self.selector.boxed();
-        let reduced = self.stream.operator("reduce", true, move |context| {
+        let reduced = self.stream.operator(verb, true, move |context| {
             let begin = |record: T| record;
             let output = |_: K, value: T| value;
             Reduce::new(selector.boxed(), begin, join.clone(), output, context)
@@ -149,8 +158,17 @@ impl<K: Key, T: Record> KeyedStream<K, T> {
     /// Handles each record with a function that has state and timers per key: see `docs/state.md`.
     #[track_caller]
     pub fn process<F: KeyedProcessFunction<K, T>>(&self, function: F) -> DataStream<F::Out> {
+        self.process_as("process", function)
+    }
+
+    #[track_caller]
+    pub(crate) fn process_as<F: KeyedProcessFunction<K, T>>(
+        &self,
+        verb: &'static str,
+        function: F,
+    ) -> DataStream<F::Out> {
         let selector = self.selector.boxed();
-        let stream = self.stream.try_operator("process", true, move |context| {
+        let stream = self.stream.try_operator(verb, true, move |context| {
             KeyedProcess::new(selector.boxed(), function.clone(), context)
         });
         stream.with_states(KeyedProcess::<K, T, F>::states()).with_side_outputs()

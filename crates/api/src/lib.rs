@@ -4,6 +4,7 @@
 //! In reading order:
 //! - [`environment`]: where a program begins and ends;
 //! - [`data_stream`], [`keyed_stream`], [`windowed_stream`], [`joined_streams`]: typed handles on the nodes of the graph;
+//!   `best_of_key`: the best, first and last of each key;
 //! - [`connected_streams`]: two streams for one operator;
 //! - [`stream_graph`]: the graph itself, untyped;
 //! - [`translate`]: from the stream graph to a job graph with its factories;
@@ -12,6 +13,7 @@
 //! - [`args`], [`error`]: command-line arguments and errors for people.
 
 pub mod args;
+mod best_of_key;
 pub mod connected_streams;
 pub mod data_stream;
 pub mod environment;

@@ -8,6 +8,8 @@
 //! - [`side_output`]: further streams that an operator gives;
 //! - [`sink_operator`]: a sink at the end of a chain, and its committer;
 //! - [`map`], [`flat_map`], [`key`], [`aggregate`], [`combine`], [`partitioner`]: the operators;
+//! - [`change`]: results that change; [`top_n`], [`deduplicate`], which give them, and [`materialize`],
+//!   which makes rows of them;
 //! - [`process`]: the user's own, with state and timers;
 //! - [`watermark`]: times of records, and how far time is; [`window`]: records by stretches of time;
 //!   [`join`]: of two streams;
@@ -15,9 +17,11 @@
 //! - [`harness`]: drives an operator alone, for tests.
 
 pub mod aggregate;
+pub mod change;
 pub mod clock;
 pub mod combine;
 pub mod context;
+pub mod deduplicate;
 pub mod either;
 pub mod flat_map;
 pub mod harness;
@@ -25,6 +29,7 @@ pub mod item;
 pub mod join;
 pub mod key;
 pub mod map;
+pub mod materialize;
 pub mod operator;
 pub mod partitioner;
 pub mod plan;
@@ -33,5 +38,6 @@ pub mod side_output;
 pub mod sink;
 pub mod sink_operator;
 pub mod source;
+pub mod top_n;
 pub mod watermark;
 pub mod window;
