@@ -1,6 +1,6 @@
 //! What runs a plan, and the handle on a running job.
 
-use crate::error::Result;
+use crate::error::{Error, ErrorCode, Result};
 use millstream_core::ids::JobId;
 use millstream_core::status::JobStatus;
 use millstream_operator::plan::Plan;
@@ -26,6 +26,12 @@ pub trait JobHandle {
 
     /// Asks for its end.
     fn cancel(&self) -> Result<()>;
+
+    /// Ends it with a savepoint; where that is.
+    fn stop_with_savepoint(&self) -> Result<String> {
+        let why = "the program does not follow the job";
+        Err(Error::new(ErrorCode::Refused, "no savepoint was taken").why(why))
+    }
 
     /// Waits for its end: an error if it failed or was cancelled.
     fn wait(&mut self) -> Result<JobResult>;
@@ -55,6 +61,13 @@ impl JobClient {
     /// Asks for the job's end; [`JobClient::wait`] then tells when it has come.
     pub fn cancel(&self) -> Result<()> {
         self.0.cancel()
+    }
+
+    /// Ends the job with a savepoint in the configured directory, and gives the savepoint's path once it
+    /// is complete: what `execution.state-recovery.path` is to be for a job that goes on from there.
+    /// Windows and timers do not fire; what has not been read is read by that job.
+    pub fn stop_with_savepoint(&self) -> Result<String> {
+        self.0.stop_with_savepoint()
     }
 
     /// The address of REST, if the job can be watched there.

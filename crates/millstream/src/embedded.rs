@@ -183,6 +183,10 @@ impl millstream_api::executor::JobHandle for EmbeddedJob {
         self.submitted.cancel()
     }
 
+    fn stop_with_savepoint(&self) -> Result<String> {
+        self.submitted.stop_with_savepoint()
+    }
+
     fn web_interface(&self) -> Option<String> {
         self.cluster.rest.as_ref().map(|rest| format!("http://{}", rest.address()))
     }

@@ -203,6 +203,10 @@ impl JobHandle for SubmittedJob {
         self.runtime.block_on(ask).map(drop)
     }
 
+    fn stop_with_savepoint(&self) -> Result<String> {
+        SubmittedJob::stop_with_savepoint(self)
+    }
+
     fn wait(&mut self) -> Result<JobResult> {
         let details = self.runtime.block_on(self.client.await_end(self.job))?;
         result_of(&details)

@@ -104,6 +104,10 @@ impl JobHandle for Attached {
         self.submitted.cancel()
     }
 
+    fn stop_with_savepoint(&self) -> Result<String> {
+        self.submitted.stop_with_savepoint()
+    }
+
     fn wait(&mut self) -> Result<JobResult> {
         let result = self.submitted.wait()?;
         self.results.borrow_mut().push(encode_result(&result));
