@@ -1,69 +1,71 @@
-//! Nexmark, an auction site:
-//! `nexmark --query qN --input events.json|generator[:EVENTS] [--output DIR] [--parallelism N]`.
+//! Nexmark, an auction site: all queries but q6.
 //!
-//! Queries q0 to q5, q7 to q9, q11, q12, q14, q18, q19, q21 and q22. Rows are CSV without a header; without
-//! `--output` they go into a blackhole.
+//! - `nexmark --query qN --input INPUT [--output DIR] [--parallelism N]` runs a query;
+//! - `nexmark --all --report [--input INPUT] [--queries q0,q5] [--parallelism N]` runs all of them, or
+//!   these, each in a process of its own, and prints a table: see [`report`].
+//!
+//! `INPUT` is a file of JSON lines (or a directory of them), a directory with CSV files in `person`,
+//! `auction` and `bid`, or `generator[:EVENTS[:PER_SECOND]]`.
+//!
+//! Rows are CSV without a header. Those of queries whose results change are written when the input has
+//! ended. Without `--output` rows and changes go into a blackhole. q10 writes into a directory per day
+//! and minute.
 
+mod input;
 mod queries;
+mod report;
 
-use millstream::connectors::nexmark::{Config, Event, generator};
+use input::Input;
 use millstream::prelude::*;
-use millstream::{sink, source};
+use millstream::sink;
+use queries::log_files::{LogRow, partition};
+use queries::{Rows, query};
 use serde::Serialize;
 
 millstream::allocator!();
 
-/// Events of a generator that is not told how many.
-const EVENTS: u64 = 1_000_000;
-
 fn main() -> Result<()> {
-    let env = Env::from_args()?;
-    let query = env.arg("query")?;
-    let output = env.arg_opt("output");
-    let events = events(&env)?;
-    match query.as_str() {
-        "q0" => write(queries::q0(events), output),
-        "q1" => write(queries::q1(events), output),
-        "q2" => write(queries::q2(events), output),
-        "q3" => write(queries::q3(events), output),
-        "q4" => write(queries::q4(events), output),
-        "q5" => write(queries::q5(events), output),
-        "q7" => write(queries::q7(events), output),
-        "q8" => write(queries::q8(events), output),
-        "q9" => write(queries::q9(events), output),
-        "q11" => write(queries::q11(events), output),
-        "q12" => write(queries::q12(events), output),
-        "q14" => write(queries::q14(events), output),
-        "q18" => write(queries::q18(events), output),
-        "q19" => write(queries::q19(events), output),
-        "q21" => write(queries::q21(events), output),
-        "q22" => write(queries::q22(events), output),
-        other => {
-            let next = "use q0 to q5, q7 to q9, q11, q12, q14, q18, q19, q21 or q22";
-            return Err(Error::argument(format!("there is no `--query {other}`")).next(next));
-        }
+    if let Some(report) = report::Report::asked_for()? {
+        return report.print();
     }
-    env.execute(&query)?;
+    let env = Env::from_args()?;
+    let name = env.arg("query")?;
+    let input = Input::parse(&env.arg("input")?)?;
+    if let Some(measure) = env.arg_opt("measure") {
+        return report::measure(&env, &name, input, &measure);
+    }
+    let output = env.arg_opt("output");
+    query(&name, &input.open(&env), Write { output })?;
+    env.execute(&name)?;
     Ok(())
 }
 
-fn events(env: &Env) -> Result<DataStream<Event>> {
-    let input = env.arg("input")?;
-    let Some(count) = input.strip_prefix("generator") else {
-        return Ok(env.source("events", source::json_lines::<Event>(input)));
-    };
-    let count = match count.strip_prefix(':') {
-        None => EVENTS,
-        Some(count) => count
-            .parse()
-            .map_err(|_| Error::argument(format!("`--input {input}` is not a number of events")))?,
-    };
-    Ok(env.source("events", generator(Config::default()).source(Some(count))))
+/// Writes rows into files, or drops them.
+struct Write {
+    output: Option<String>,
 }
 
-fn write<T: Record + Serialize>(rows: DataStream<T>, output: Option<String>) {
-    match output {
-        Some(directory) => rows.sink("rows", sink::csv(directory)),
-        None => rows.sink("rows", sink::blackhole()),
-    };
+impl Rows for Write {
+    fn rows<R: Record + Serialize>(self, rows: DataStream<R>) {
+        match self.output {
+            Some(directory) => rows.sink("rows", sink::csv(directory)),
+            None => rows.sink("rows", sink::blackhole()),
+        };
+    }
+
+    fn changes<K: Key, R: Record + Serialize>(self, changes: DataStream<Change<K, R>>) {
+        match self.output {
+            Some(_) => self.rows(changes.materialize().name("final rows")),
+            None => drop(changes.sink("changes", sink::blackhole())),
+        }
+    }
+
+    fn log(self, rows: DataStream<LogRow>) {
+        match self.output {
+            Some(directory) => {
+                rows.sink("rows", sink::csv(directory).partition_by(partition));
+            }
+            None => self.rows(rows),
+        }
+    }
 }
