@@ -9,6 +9,7 @@ use millstream_core::error::Location;
 use millstream_core::job_graph::ShipStrategy;
 use millstream_core::job_state::DeclaredState;
 use millstream_core::{Key, OperatorError, Record};
+use millstream_operator::asynchronous::{AsyncFn, AsyncFunction, AsyncOptions, AsyncWait};
 use millstream_operator::context::{RoutingFunction, TaskContext};
 use millstream_operator::either::{Either, Lift};
 use millstream_operator::flat_map::{FlatMap, FlatMapWith, Out};
@@ -221,6 +222,47 @@ impl<T: Record> DataStream<T> {
             Process::<T, F>::new(function.clone(), context)
         });
         stream.with_states(Process::<T, F>::states()).with_side_outputs()
+    }
+
+    /// Asks somebody outside about each record, without waiting for one answer before the next question:
+    /// see `docs/async.md`. The future runs in the `tokio` runtime of the job process.
+    #[track_caller]
+    pub fn async_map<U, E, Fut>(
+        &self,
+        options: AsyncOptions,
+        function: impl Fn(T) -> Fut + Clone + Send + 'static,
+    ) -> DataStream<U>
+    where
+        U: Record,
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+        Fut: Future<Output = Result<U, E>> + Send + 'static,
+    {
+        self.async_operator("async_map", options, AsyncFn(function))
+    }
+
+    /// The same with a function that has a beginning and an end, and says what to give when no answer
+    /// comes.
+    #[track_caller]
+    pub fn async_process<F: AsyncFunction<T>>(
+        &self,
+        options: AsyncOptions,
+        function: F,
+    ) -> DataStream<F::Out> {
+        self.async_operator("async_process", options, function)
+    }
+
+    #[track_caller]
+    fn async_operator<F: AsyncFunction<T>>(
+        &self,
+        verb: &'static str,
+        options: AsyncOptions,
+        function: F,
+    ) -> DataStream<F::Out> {
+        let stream = self.try_operator(verb, true, move |context| {
+            AsyncWait::<T, F>::new(function.clone(), options.clone(), context)
+        });
+        // It reads only what it can take, so nothing may stand between it and its input.
+        stream.with_states(AsyncWait::<T, F>::states()).start_new_chain()
     }
 
     /// The records of several streams. Order is kept per stream only.

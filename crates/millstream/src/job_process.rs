@@ -5,7 +5,7 @@
 //! what the TaskManager says; tasks run on their slots' threads.
 
 use crate::process::storage::Storages;
-use crate::state_backend;
+use crate::{async_runtime, state_backend};
 use millstream_api::error::{Error, ErrorCode, Result};
 use millstream_api::executor::{JobClient, JobHandle, JobResult, PipelineExecutor};
 use millstream_core::ids::{JobId, ResourceId};
@@ -108,7 +108,8 @@ impl JobProcessExecutor {
             events.clone(),
             self.storages.factory(),
         )
-        .with_state_backend(backend);
+        .with_state_backend(backend)
+        .with_async_runtime(async_runtime::of_this_process());
         let host = Arc::new(host);
         start_thread("data-intake", move || take_connections(&network));
         let watched = Arc::downgrade(&host);

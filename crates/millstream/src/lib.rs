@@ -25,11 +25,13 @@
 //! In reading order: [`prelude`]; [`entry`] (how a program learns what it was started for);
 //! [`launch`]; [`embedded`] (with `interrupt`: Ctrl-C), [`submission`] with [`session`], [`planning`],
 //! [`job_process`] (what becomes of its jobs in each launch mode); `resume` (whether the program can
-//! read a savepoint); [`process`] (what clusters are put together from).
+//! read a savepoint); [`process`] (what clusters are put together from);
+//! `async_runtime` (who makes asynchronous calls).
 
 #[doc(hidden)]
 pub use millstream_core as core;
 
+mod async_runtime;
 pub mod clock;
 pub mod embedded;
 pub mod entry;
@@ -63,6 +65,11 @@ struct StateGuide;
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/event-time.md")]
 struct EventTimeGuide;
+
+/// And those of the page on asynchronous calls.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/async.md")]
+struct AsyncGuide;
 
 /// Says which job link this program speaks: the CLI looks for it before it submits the file.
 #[used]
@@ -107,6 +114,9 @@ pub mod prelude {
     pub use millstream_core::time::Timestamp;
     pub use millstream_core::{Key, Record, Str};
     pub use millstream_operator::change::Change;
+    pub use millstream_operator::asynchronous::{
+        AsyncFunction, AsyncOptions, AsyncResult, AsyncRetry,
+    };
     pub use millstream_operator::context::TaskContext;
     pub use millstream_operator::join::CoGroupFunction;
     pub use millstream_operator::process::{

@@ -1,5 +1,6 @@
 //! What an operator knows of its place: its task, its subtask, its job.
 
+use crate::asynchronous::runtime::AsyncRuntime;
 use crate::clock::ProcessingClock;
 use millstream_core::checkpoint::CheckpointId;
 use millstream_core::error::Location;
@@ -43,6 +44,8 @@ pub struct TaskContext {
     pub state_backend: Option<Arc<dyn StateBackend>>,
     /// Tells processing time.
     pub clock: ProcessingClock,
+    /// Makes the calls of asynchronous operators.
+    pub async_runtime: AsyncRuntime,
     /// Wakes the task's thread: for threads that fetch on behalf of an operator.
     pub wake: Wake,
 }
@@ -99,6 +102,7 @@ impl TaskContext {
             configuration: Arc::default(),
             state_backend: None,
             clock: ProcessingClock::system(),
+            async_runtime: AsyncRuntime::none(),
             wake: Wake::new(),
         }
     }

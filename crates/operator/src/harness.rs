@@ -157,7 +157,7 @@ impl<A: Record, B: Record, O: Operator> OperatorHarness<A, B, O> {
             self.times.append(&mut out.timestamps);
             self.collected.append(&mut out.items);
             out.hashes.clear();
-            if flow == Flow::Drained {
+            if flow != Flow::More {
                 return Ok(());
             }
         }

@@ -10,7 +10,7 @@
 //! - [`map`], [`flat_map`], [`key`], [`aggregate`], [`combine`], [`partitioner`]: the operators;
 //! - [`change`]: results that change; [`top_n`], [`deduplicate`], which give them, and [`materialize`],
 //!   which makes rows of them;
-//! - [`process`]: the user's own, with state and timers;
+//! - [`process`]: the user's own, with state and timers; [`asynchronous`]: those that ask somebody outside;
 //! - [`watermark`]: times of records, and how far time is; [`window`]: records by stretches of time;
 //!   [`join`]: of two streams;
 //! - [`plan`]: factories for all of a job's vertices;
@@ -18,6 +18,7 @@
 
 pub mod aggregate;
 pub mod change;
+pub mod asynchronous;
 pub mod clock;
 pub mod combine;
 pub mod context;

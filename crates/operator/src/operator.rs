@@ -19,6 +19,9 @@ pub enum Flow {
     Drained,
     /// There is more: call again when the output has been taken.
     More,
+    /// There is more, but it comes from outside: call again when the task's thread has been woken, or
+    /// when [`Operator::next_timer`] is due. Only from [`Operator::finish`].
+    Waiting,
 }
 
 /// One step of a chain.
@@ -33,6 +36,12 @@ pub trait Operator {
         out: &mut dyn AnyBatch,
         room: usize,
     ) -> Result<Flow, OperatorError>;
+
+    /// Whether it takes a further batch; not while it holds as many records as it may of those that wait
+    /// for something outside. Asked of the first operator of a chain only, before its input is read.
+    fn accepts(&self) -> bool {
+        true
+    }
 
     /// The input is idle, or results have waited long enough: gives what it holds back.
     fn flush(&mut self, _out: &mut dyn AnyBatch, _room: usize) -> Result<Flow, OperatorError> {

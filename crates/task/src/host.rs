@@ -14,6 +14,7 @@ use millstream_core::ids::{AllocationId, ExecutionAttemptId, ResourceId};
 use millstream_core::job_graph::OperatorInfo;
 use millstream_core::key_group::KeyGroupRange;
 use millstream_core::status::ExecutionState;
+use millstream_operator::asynchronous::AsyncRuntime;
 use millstream_operator::clock::ProcessingClock;
 use millstream_operator::context::{OperatorLabel, StateBackend, TaskContext};
 use millstream_operator::operator::Operator;
@@ -45,16 +46,20 @@ pub struct TaskHost {
 }
 
 /// What every task of the job uses.
-struct Shared {
-    plan: Arc<Plan>,
-    here: ResourceId,
-    registry: PartitionRegistry,
-    network: Network,
-    events: EventSink,
-    storages: Arc<Storages>,
-    snapshots: Arc<Snapshots>,
-    configuration: Arc<BTreeMap<String, String>>,
-    state_backend: Option<Arc<dyn StateBackend>>,
+pub(crate) struct Shared {
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) here: ResourceId,
+    pub(crate) registry: PartitionRegistry,
+    pub(crate) network: Network,
+    pub(crate) events: EventSink,
+    pub(crate) storages: Arc<Storages>,
+    pub(crate) snapshots: Arc<Snapshots>,
+    pub(crate) configuration: Arc<BTreeMap<String, String>>,
+    pub(crate) state_backend: Option<Arc<dyn StateBackend>>,
+    /// Tells processing time.
+    pub(crate) clock: ProcessingClock,
+    /// Runs what asynchronous operators wait for.
+    pub(crate) async_runtime: AsyncRuntime,
 }
 
 #[derive(Default)]
@@ -88,6 +93,8 @@ impl TaskHost {
             snapshots,
             configuration,
             state_backend: None,
+            clock: ProcessingClock::system(),
+            async_runtime: AsyncRuntime::none(),
         };
         Self { shared: Arc::new(shared), state: Mutex::default() }
     }
@@ -96,6 +103,15 @@ impl TaskHost {
     pub fn with_state_backend(mut self, backend: Option<Arc<dyn StateBackend>>) -> Self {
         if let Some(shared) = Arc::get_mut(&mut self.shared) {
             shared.state_backend = backend;
+        }
+        self
+    }
+
+    /// Asynchronous operators have their calls made by this runtime. To be said before the first task
+    /// comes.
+    pub fn with_async_runtime(mut self, runtime: AsyncRuntime) -> Self {
+        if let Some(shared) = Arc::get_mut(&mut self.shared) {
+            shared.async_runtime = runtime;
         }
         self
     }
@@ -229,7 +245,7 @@ impl TaskHost {
 
 impl Shared {
     /// Makes the task: partitions first, then gates, then operators from tail to head.
-    fn build(
+    pub(crate) fn build(
         &self,
         index: usize,
         descriptor: TaskDeploymentDescriptor,
@@ -337,7 +353,8 @@ impl Shared {
             restored: descriptor.restore.as_ref().map(|restore| restore.checkpoint),
             configuration: self.configuration.clone(),
             state_backend: self.state_backend.clone(),
-            clock: ProcessingClock::system(),
+            clock: self.clock.clone(),
+            async_runtime: self.async_runtime.clone(),
             wake: wake.clone(),
         }
     }
@@ -399,7 +416,7 @@ impl Shared {
 }
 
 /// The key groups of the task's keyed state.
-fn groups_of(descriptor: &TaskDeploymentDescriptor) -> KeyGroupRange {
+pub(crate) fn groups_of(descriptor: &TaskDeploymentDescriptor) -> KeyGroupRange {
     let TaskDeploymentDescriptor { attempt, max_parallelism, parallelism, .. } = descriptor;
     KeyGroupRange::of_subtask(attempt.subtask, *max_parallelism, *parallelism)
 }

@@ -5,7 +5,7 @@
 
 use super::storage::Storages;
 use super::task_manager::Children;
-use crate::state_backend;
+use crate::{async_runtime, state_backend};
 use millstream_core::ids::{JobId, ResourceId};
 use millstream_operator::plan::Plan;
 use millstream_rpc::machine::OpId;
@@ -88,7 +88,8 @@ impl InProcessChildren {
             Arc::new(move |message| events(ChildEvent::Message(message))),
             self.storages.factory(),
         )
-        .with_state_backend(backend);
+        .with_state_backend(backend)
+        .with_async_runtime(async_runtime::of_this_process());
         let host = Arc::new(host);
         report_metrics(Arc::downgrade(&host), teller);
         self.hosts.insert(job, (incarnation, host));

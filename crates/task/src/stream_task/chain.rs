@@ -124,9 +124,15 @@ impl Chain {
     }
 
     /// Tells an operator that its input has ended; whether it has given all.
-    pub(super) fn finish(&mut self, at: usize) -> Result<bool, TaskError> {
+    pub(super) fn finish(&mut self, at: usize) -> Result<Flow, TaskError> {
         self.busy_until = self.stages.len();
-        Ok(self.call(at, Call::Finish)? == Flow::Drained)
+        self.call(at, Call::Finish)
+    }
+
+    /// Whether it takes what the head gives. The first operator alone is asked: those that say no begin
+    /// a chain.
+    pub(super) fn accepts(&self) -> bool {
+        self.stages.first().is_none_or(|stage| stage.operator.accepts())
     }
 
     /// When the first of all operators wants to be called for a timer.

@@ -106,6 +106,11 @@ impl Checkpoints {
         if drains { Some(Phase::Finishing(0)) } else { Some(Phase::Barrier(self.next_due()?, 0)) }
     }
 
+    /// A barrier's turn has come that does not wait for the task's end.
+    pub(super) fn is_due_before_end(&self) -> bool {
+        self.due.front().is_some_and(|aligned| aligned.barrier.kind != SnapshotKind::Drain)
+    }
+
     pub(super) fn report(&mut self, report: TaskReport) {
         self.reports.push(report);
     }

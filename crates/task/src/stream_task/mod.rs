@@ -45,6 +45,7 @@ use millstream_core::checkpoint::CheckpointId;
 use millstream_core::job_graph::SourceSplit;
 use millstream_core::time::Timestamp;
 use millstream_operator::clock::ProcessingClock;
+use millstream_operator::operator::Flow;
 use millstream_operator::watermark::WatermarkValve;
 use pace::Pace;
 use std::time::{Duration, Instant};
@@ -119,6 +120,8 @@ pub struct StreamTask {
     split: SplitRequest,
     /// The last step found an output full.
     needs_output: bool,
+    /// The last step found that an operator waits for something outside.
+    waits_outside: bool,
     checkpoints: Checkpoints,
     timers: Timers,
     /// Joins the watermarks of all channels.
@@ -152,6 +155,7 @@ impl StreamTask {
             held_since: None,
             split: SplitRequest::None,
             needs_output: false,
+            waits_outside: false,
             checkpoints,
             timers: Timers::default(),
             valve,
@@ -172,6 +176,7 @@ impl StreamTask {
 
     /// Takes one turn.
     pub fn step(&mut self, now: Instant) -> Result<Step, TaskError> {
+        self.waits_outside = false;
         let step = self.take_turn(now)?;
         self.needs_output = step == Step::NeedOutput;
         Ok(step)
@@ -206,7 +211,7 @@ impl StreamTask {
             Phase::Barrier(aligned, next) => self.pass_barrier(aligned, next),
             Phase::Suspended(_) => Ok(Step::NeedMail),
             Phase::Passing => self.pass_end(now),
-            Phase::Finishing(next) => self.finish_next(next),
+            Phase::Finishing(next) => self.finish_next(next, now),
             Phase::Ending => Ok(self.end()),
             Phase::Waiting | Phase::Leaving => self.wait_at_end(),
             Phase::Finished => Ok(Step::Finished),
@@ -228,7 +233,17 @@ impl StreamTask {
         if self.is_flush_due(now) {
             return Ok(self.begin_flush(now));
         }
+        if !self.chain.accepts() {
+            return Ok(self.wait_outside(now));
+        }
         self.poll_head(now)
+    }
+
+    /// An operator waits for something outside: whoever brings it wakes the thread.
+    fn wait_outside(&mut self, now: Instant) -> Step {
+        let step = self.rest(None, now);
+        self.waits_outside = matches!(step, Step::NeedInput(_));
+        step
     }
 
     fn write(&mut self, now: Instant) -> Result<Step, TaskError> {
@@ -274,18 +289,21 @@ impl StreamTask {
                 if self.chain.input_len() > 0 { Step::Progress } else { Step::NeedSplit }
             }
             Polled::Idle(_) if self.chain.input_len() > 0 => Step::Progress,
-            Polled::Idle(until) => {
-                self.pace.rested();
-                if self.held_since.is_some() {
-                    self.phase = Phase::Flushing(0);
-                    Step::Progress
-                } else if !self.flush_outputs() {
-                    Step::NeedOutput
-                } else {
-                    Step::NeedInput(self.timers.deadline(&self.chain, until, now))
-                }
-            }
+            Polled::Idle(until) => self.rest(until, now),
         })
+    }
+
+    /// Nothing comes in now: what is held back leaves first.
+    fn rest(&mut self, until: Option<Instant>, now: Instant) -> Step {
+        self.pace.rested();
+        if self.held_since.is_some() {
+            self.phase = Phase::Flushing(0);
+            Step::Progress
+        } else if !self.flush_outputs() {
+            Step::NeedOutput
+        } else {
+            Step::NeedInput(self.timers.deadline(&self.chain, until, now))
+        }
     }
 
     fn is_flush_due(&self, now: Instant) -> bool {
@@ -331,15 +349,34 @@ impl StreamTask {
         all
     }
 
-    fn finish_next(&mut self, next: usize) -> Result<Step, TaskError> {
-        if next < self.chain.len() {
-            if self.chain.finish(next)? {
-                self.phase = Phase::Finishing(next + 1);
-            }
-        } else {
+    fn finish_next(&mut self, next: usize, now: Instant) -> Result<Step, TaskError> {
+        if next == self.chain.len() {
             self.phase = Phase::Ending;
+            return Ok(Step::Progress);
+        }
+        match self.chain.finish(next)? {
+            Flow::Drained => self.phase = Phase::Finishing(next + 1),
+            Flow::More => (),
+            Flow::Waiting => return Ok(self.wait_to_finish(now)),
         }
         Ok(Step::Progress)
+    }
+
+    /// The first operator waits for something outside before it can finish. Barriers, watermarks and
+    /// timers do not wait with it: the task runs on for them, and finds its input ended again.
+    fn wait_to_finish(&mut self, now: Instant) -> Step {
+        let is_due = self.checkpoints.is_due_before_end()
+            || self.chain.has_watermark()
+            || self.timers.are_due(&self.chain);
+        if self.chain.has_output() {
+            return Step::Progress;
+        }
+        if is_due {
+            self.phase = Phase::Running;
+            return Step::Progress;
+        }
+        // After what is held back has been flushed, the task runs, and comes back here.
+        self.wait_outside(now)
     }
 
     /// Reads the ends of inputs before which nothing is left to come.
@@ -421,6 +458,7 @@ impl StreamTask {
     pub fn is_idle(&self) -> bool {
         // Whoever makes room, or sends mail, wakes the thread.
         self.needs_output
+            || self.waits_outside
             || matches!(self.phase, Phase::Waiting | Phase::Suspended(_))
             || self.split != SplitRequest::None
             || self.head.is_idle()
