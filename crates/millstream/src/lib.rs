@@ -25,8 +25,8 @@
 //! In reading order: [`prelude`]; [`entry`] (how a program learns what it was started for);
 //! [`launch`]; [`embedded`] (with `interrupt`: Ctrl-C), [`submission`] with [`session`], [`planning`],
 //! [`job_process`] (what becomes of its jobs in each launch mode); `resume` (whether the program can
-//! read a savepoint); [`process`] (what clusters are put together from);
-//! `async_runtime` (who makes asynchronous calls).
+//! read a savepoint); [`process`] (what clusters are put together from); [`testing`] (tests of functions
+//! and whole programs); `async_runtime` (who makes asynchronous calls).
 
 #[doc(hidden)]
 pub use millstream_core as core;
@@ -44,6 +44,7 @@ mod resume;
 pub mod session;
 mod state_backend;
 pub mod submission;
+pub mod testing;
 
 pub use millstream_api as api;
 pub use millstream_connectors as connectors;
@@ -70,6 +71,11 @@ struct EventTimeGuide;
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/async.md")]
 struct AsyncGuide;
+
+/// And those of the page on tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/testing.md")]
+struct TestingGuide;
 
 /// Says which job link this program speaks: the CLI looks for it before it submits the file.
 #[used]

@@ -14,7 +14,7 @@
 //! - [`watermark`]: times of records, and how far time is; [`window`]: records by stretches of time;
 //!   [`join`]: of two streams;
 //! - [`plan`]: factories for all of a job's vertices;
-//! - [`harness`]: drives an operator alone, for tests.
+//! - [`harness`]: drives an operator alone, for tests; [`inspect`]: what they may see of it.
 
 pub mod aggregate;
 pub mod change;
@@ -26,6 +26,7 @@ pub mod deduplicate;
 pub mod either;
 pub mod flat_map;
 pub mod harness;
+pub mod inspect;
 pub mod item;
 pub mod join;
 pub mod key;

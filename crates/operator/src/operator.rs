@@ -4,6 +4,7 @@
 //! resumable: an operator that has more to give than there is room returns [`Flow::More`] and is
 //! called again, with what is left of its input, when its output has been taken.
 
+use crate::inspect::Inspect;
 use crate::side_output::SideOutputs;
 use millstream_checkpoint::snapshot::{OperatorSnapshot, RestoredOperator};
 use millstream_core::OperatorError;
@@ -127,6 +128,11 @@ pub trait Operator {
     /// The checkpoint will never be complete. May never come.
     fn checkpoint_aborted(&mut self, _checkpoint: CheckpointId) -> Result<(), OperatorError> {
         Ok(())
+    }
+
+    /// What tests may see of it.
+    fn inspect(&mut self) -> Option<&mut dyn Inspect> {
+        None
     }
 
     /// The task has done all its work, or not (`completed` is false): lets go of what it holds.

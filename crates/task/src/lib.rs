@@ -8,10 +8,12 @@
 //! - `rest`: how that thread waits when none of them can move;
 //! - [`snapshots`]: writes what tasks hand over at barriers, on a thread of its own;
 //! - [`storages`]: where to, and where from;
-//! - [`host`]: deploys, cancels and reports: what a task executor speaks to.
+//! - [`host`]: deploys, cancels and reports: what a task executor speaks to;
+//! - [`local`]: the tasks of a plan without threads, for tests of whole programs.
 
 pub mod failure;
 pub mod host;
+pub mod local;
 pub mod mailbox;
 mod rest;
 pub mod slot;

@@ -39,6 +39,8 @@ const ABORTED_MAX: usize = 64;
 pub struct Snapshots {
     shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    /// There is no thread: whoever hands a snapshot over writes it.
+    at_once: bool,
 }
 
 /// What the thread and those who give it work share.
@@ -123,7 +125,14 @@ impl Snapshots {
     pub fn new(storages: Arc<Storages>, events: EventSink) -> Self {
         let (state, changed) = (Mutex::default(), Condvar::new());
         let shared = Arc::new(Shared { storages, events, state, changed });
-        Self { shared, thread: Mutex::default() }
+        Self { shared, thread: Mutex::default(), at_once: false }
+    }
+
+    /// The same, without a thread: a snapshot is written when it is handed over.
+    pub(crate) fn at_once(storages: Arc<Storages>, events: EventSink) -> Self {
+        let mut snapshots = Self::new(storages, events);
+        snapshots.at_once = true;
+        snapshots
     }
 
     /// An attempt is deployed; its snapshots will come.
@@ -211,6 +220,10 @@ impl Snapshots {
     }
 
     fn start_thread(&self) -> Option<String> {
+        if self.at_once {
+            self.shared.write_waiting();
+            return None;
+        }
         let mut thread = lock(&self.thread);
         if thread.is_some() {
             return None;
@@ -251,13 +264,30 @@ impl Drop for Snapshots {
 impl Shared {
     fn run(&self) {
         while let Some(work) = self.next() {
-            let (attempt, checkpoint) = (work.attempt, work.snapshot.barrier.checkpoint);
-            // Tables are encoded with code of their records.
-            match catch(|| Ok(self.write(work))) {
-                Ok(Ok(()) | Err(Unwritten::Dropped)) => (),
-                Ok(Err(Unwritten::Failed(cause))) => self.decline(attempt, checkpoint, cause),
-                Err(error) => self.decline(attempt, checkpoint, panicked(&error)),
+            self.write_or_decline(work);
+        }
+    }
+
+    /// Writes all that waits now.
+    fn write_waiting(&self) {
+        loop {
+            let mut state = lock(&self.state);
+            let Some(waiting) = state.waiting.pop_front() else { return };
+            let prepared = state.prepare(waiting);
+            drop(state);
+            if let Ok(work) = prepared {
+                self.write_or_decline(work);
             }
+        }
+    }
+
+    fn write_or_decline(&self, work: Work) {
+        let (attempt, checkpoint) = (work.attempt, work.snapshot.barrier.checkpoint);
+        // Tables are encoded with code of their records.
+        match catch(|| Ok(self.write(work))) {
+            Ok(Ok(()) | Err(Unwritten::Dropped)) => (),
+            Ok(Err(Unwritten::Failed(cause))) => self.decline(attempt, checkpoint, cause),
+            Err(error) => self.decline(attempt, checkpoint, panicked(&error)),
         }
     }
 

@@ -13,6 +13,7 @@ use crate::clock::ProcessingClock;
 use crate::context::TaskContext;
 use crate::either::Either;
 use crate::flat_map::check_surplus;
+use crate::inspect::Inspect;
 use crate::key::KeySelector;
 use crate::operator::{Flow, Operator};
 use crate::side_output::SideOutputs;
@@ -370,6 +371,10 @@ where
     ) -> Result<(), OperatorError> {
         self.keyed.function_and_sides().0.broadcast.snapshot(state);
         self.keyed.snapshot(barrier, state)
+    }
+
+    fn inspect(&mut self) -> Option<&mut dyn Inspect> {
+        self.keyed.inspect()
     }
 
     fn close(&mut self, completed: bool) -> Result<(), OperatorError> {

@@ -11,6 +11,7 @@ use super::timer_service::TimerService;
 use crate::clock::ProcessingClock;
 use crate::context::TaskContext;
 use crate::flat_map::check_surplus;
+use crate::inspect::{Inspect, PendingTimers, WrongKey};
 use crate::key::KeySelector;
 use crate::operator::{Flow, Operator};
 use crate::side_output::SideOutputs;
@@ -22,6 +23,7 @@ use millstream_core::time::{MAX_WATERMARK, NO_TIMESTAMP, Timestamp};
 use millstream_core::{Key, OperatorError, Record};
 use millstream_shuffle::batch::{AnyBatch, Batch, BoxBatch, cast, stamp};
 use millstream_state::keyed_state::KeyedStateStore;
+use std::any::Any;
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 
@@ -296,7 +298,28 @@ impl<K: Key, T: Record, F: KeyedProcessFunction<K, T>> Operator for KeyedProcess
         result.map_err(|error| OperatorError::from_error(&error))
     }
 
+    fn inspect(&mut self) -> Option<&mut dyn Inspect> {
+        Some(self)
+    }
+
     fn close(&mut self, completed: bool) -> Result<(), OperatorError> {
         if completed { told(self.function.close()) } else { Ok(()) }
+    }
+}
+
+impl<K: Key, T: Record, F: KeyedProcessFunction<K, T>> Inspect for KeyedProcess<K, T, F> {
+    fn with_state(
+        &mut self,
+        key: &dyn Any,
+        look: &mut dyn FnMut(&mut dyn Any),
+    ) -> Result<(), WrongKey> {
+        let key = key.downcast_ref::<K>().ok_or_else(WrongKey::expected::<K>)?;
+        KeyedProcess::with_state(self, key, |state| look(state));
+        Ok(())
+    }
+
+    fn timers(&self) -> PendingTimers {
+        let (event, processing) = KeyedProcess::timers(self);
+        PendingTimers { event, processing }
     }
 }

@@ -6,6 +6,7 @@ use super::keyed_process::told;
 use crate::clock::ProcessingClock;
 use crate::context::TaskContext;
 use crate::flat_map::check_surplus;
+use crate::inspect::{Inspect, WrongKey};
 use crate::operator::{Flow, Operator};
 use crate::side_output::{OutputTag, SideOutputs};
 use millstream_checkpoint::snapshot::{OperatorSnapshot, RestoredOperator};
@@ -15,6 +16,7 @@ use millstream_core::time::{NO_TIMESTAMP, Timestamp};
 use millstream_core::{OperatorError, Record};
 use millstream_shuffle::batch::{AnyBatch, Batch, BoxBatch, cast, stamp};
 use millstream_state::operator_state::{OperatorState, OperatorStateStore};
+use std::any::Any;
 use std::collections::VecDeque;
 
 /// Handles the records of a stream one by one.
@@ -200,7 +202,23 @@ impl<T: Record, F: ProcessFunction<T>> Operator for Process<T, F> {
         self.store.restore(&restored).map_err(|error| OperatorError::from_error(&error))
     }
 
+    fn inspect(&mut self) -> Option<&mut dyn Inspect> {
+        Some(self)
+    }
+
     fn close(&mut self, completed: bool) -> Result<(), OperatorError> {
         if completed { told(self.function.close()) } else { Ok(()) }
+    }
+}
+
+impl<T: Record, F: ProcessFunction<T>> Inspect for Process<T, F> {
+    fn with_state(
+        &mut self,
+        key: &dyn Any,
+        look: &mut dyn FnMut(&mut dyn Any),
+    ) -> Result<(), WrongKey> {
+        key.downcast_ref::<()>().ok_or_else(WrongKey::expected::<()>)?;
+        look(&mut self.store.state);
+        Ok(())
     }
 }

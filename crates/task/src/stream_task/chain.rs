@@ -57,6 +57,12 @@ impl Chain {
         self.stages.push(Stage { id, label, operator, has_more: false, has_sides });
     }
 
+    /// The operator with this identity.
+    pub(super) fn operator(&mut self, id: OperatorId) -> Option<&mut dyn Operator> {
+        let stage = self.stages.iter_mut().find(|stage| stage.id == id)?;
+        Some(stage.operator.as_mut())
+    }
+
     /// How many operators there are.
     pub(super) fn len(&self) -> usize {
         self.stages.len()

@@ -42,10 +42,11 @@ use head::Polled;
 use millstream_checkpoint::alignment::Aligned;
 use millstream_core::OperatorError;
 use millstream_core::checkpoint::CheckpointId;
+use millstream_core::ids::OperatorId;
 use millstream_core::job_graph::SourceSplit;
 use millstream_core::time::Timestamp;
 use millstream_operator::clock::ProcessingClock;
-use millstream_operator::operator::Flow;
+use millstream_operator::operator::{Flow, Operator};
 use millstream_operator::watermark::WatermarkValve;
 use pace::Pace;
 use std::time::{Duration, Instant};
@@ -165,6 +166,12 @@ impl StreamTask {
     /// Fires timers by this clock instead of the system's.
     pub fn with_clock(mut self, clock: ProcessingClock) -> Self {
         self.timers.clock = clock;
+        self
+    }
+
+    /// A turn takes on at most so many records of a source.
+    pub fn with_turns_of(mut self, records: usize) -> Self {
+        self.pace.at_most(records);
         self
     }
 
@@ -462,6 +469,11 @@ impl StreamTask {
             || matches!(self.phase, Phase::Waiting | Phase::Suspended(_))
             || self.split != SplitRequest::None
             || self.head.is_idle()
+    }
+
+    /// One of its operators, for tests that look into it.
+    pub fn operator(&mut self, id: OperatorId) -> Option<&mut dyn Operator> {
+        self.chain.operator(id)
     }
 
     /// Lets go of everything; after a failure or a cancellation `completed` is false.

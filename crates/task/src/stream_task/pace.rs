@@ -21,6 +21,12 @@ impl Pace {
         Self { room: room_max, room_max, last: None, polled_at: None }
     }
 
+    /// Never takes on more than so many.
+    pub(super) fn at_most(&mut self, room_max: usize) {
+        self.room_max = self.room_max.min(room_max.max(1));
+        self.room = self.room.min(self.room_max);
+    }
+
     /// How many records the next poll may give. Learns from the turn that ends here.
     pub(super) fn room(&mut self, now: Instant) -> usize {
         if let Some((records, began)) = self.last.take() {

@@ -1,0 +1,228 @@
+//! [`Harness`]: drives one function, or a few in a row.
+
+use super::input::TestInput;
+use super::options::Snapshot;
+use super::output::TestOutput;
+use super::test_env::TestEnv;
+use super::test_job::TestJob;
+use millstream_api::DataStream;
+use millstream_api::error::{Error, Result};
+use millstream_core::time::Timestamp;
+use millstream_core::{Key, Record};
+use millstream_operator::inspect::PendingTimers;
+use millstream_operator::side_output::OutputTag;
+use std::any::Any;
+use std::collections::BTreeMap;
+
+/// Drives one function, or a few in a row, by hand: records, watermarks, processing time and the end go
+/// in; output, side outputs, state and timers are looked at.
+///
+/// The function is put into a program as usual, so everything that a [`DataStream`] can do can be driven.
+/// It begins with the first record or look. For functions of several inputs see
+/// [`TestEnv`](super::TestEnv).
+///
+/// ```
+/// use millstream::prelude::*;
+/// use millstream::testing::Harness;
+///
+/// /// Tells of sensors that have been silent for a minute.
+/// #[derive(Clone)]
+/// struct Silent;
+///
+/// #[derive(KeyedState)]
+/// struct Watch {
+///     deadline: ValueState<Timestamp>,
+/// }
+///
+/// type Ctx<'a> = ProcessContext<'a, u32, Watch, u32>;
+///
+/// impl KeyedProcessFunction<u32, u32> for Silent {
+///     type State = Watch;
+///     type Out = u32;
+///
+///     fn process(&mut self, _sensor: u32, ctx: &mut Ctx<'_>) -> FunctionResult {
+///         let deadline = ctx.processing_time() + 60_000;
+///         if let Some(former) = ctx.state.deadline.get().copied() {
+///             ctx.delete_processing_timer(former);
+///         }
+///         ctx.state.deadline.set(deadline);
+///         ctx.register_processing_timer(deadline);
+///         Ok(())
+///     }
+///
+///     fn on_timer(&mut self, _timer: Timer, ctx: &mut Ctx<'_>) -> FunctionResult {
+///         let sensor = *ctx.key();
+///         ctx.emit(sensor);
+///         ctx.clear_state();
+///         Ok(())
+///     }
+/// }
+///
+/// # fn main() -> Result<()> {
+/// let mut harness = Harness::new(|readings: DataStream<u32>| {
+///     readings.key_by(|sensor| *sensor).process(Silent).name("silent")
+/// });
+/// harness.push([7, 8])?;
+/// harness.advance_processing_time(30_000)?;
+/// harness.push([7])?;
+/// assert_eq!(harness.timers("silent")?.processing, 2);
+/// let deadline = |watch: &mut Watch| watch.deadline.get().copied();
+/// assert_eq!(harness.with_state("silent", &7_u32, deadline)?, Some(90_000));
+/// harness.advance_processing_time(60_000)?;
+/// assert_eq!(harness.take_output(), [8]);
+/// # Ok(())
+/// # }
+/// ```
+pub struct Harness<A, B> {
+    test: TestEnv,
+    build: Box<dyn Fn(DataStream<A>) -> DataStream<B>>,
+    /// Reads side outputs of the stream that the function gives.
+    readers: Vec<SideReader<B>>,
+    running: Option<Running<A, B>>,
+}
+
+type SideReader<B> = Box<dyn Fn(&TestEnv, &DataStream<B>) -> (String, Box<dyn Any>)>;
+
+struct Running<A, B> {
+    job: TestJob,
+    input: TestInput<A>,
+    output: TestOutput<B>,
+    sides: BTreeMap<String, Box<dyn Any>>,
+}
+
+impl<A: Record, B: Record> Harness<A, B> {
+    /// Drives what this makes of a stream.
+    pub fn new(build: impl Fn(DataStream<A>) -> DataStream<B> + 'static) -> Self {
+        let (test, build) = (TestEnv::new(), Box::new(build));
+        Self { test, build, readers: Vec::new(), running: None }
+    }
+
+    fn with(self, set: impl FnOnce(TestEnv) -> TestEnv) -> Self {
+        assert!(self.running.is_none(), "the harness has begun: set it up before the first record");
+        Self { test: set(self.test), ..self }
+    }
+
+    /// In so many subtasks.
+    pub fn with_parallelism(self, parallelism: u32) -> Self {
+        self.with(|test| test.with_parallelism(parallelism))
+    }
+
+    /// The machine's clock shows this at the start; 0 without this.
+    pub fn starting_at(self, time: Timestamp) -> Self {
+        self.with(|test| test.starting_at(time))
+    }
+
+    /// Goes on from a snapshot, perhaps with another parallelism.
+    pub fn restored_from(self, snapshot: &Snapshot) -> Self {
+        self.with(|test| test.restored_from(snapshot))
+    }
+
+    /// Reads a side output of the last operator.
+    pub fn with_side_output<S: Record>(mut self, tag: &OutputTag<S>) -> Self {
+        let tag = tag.clone();
+        self.readers.push(Box::new(move |test, stream| {
+            let output = test.output(&stream.side_output(&tag));
+            (tag.name().to_owned(), Box::new(output))
+        }));
+        self
+    }
+
+    fn running(&mut self) -> Result<&mut Running<A, B>> {
+        if self.running.is_none() {
+            let (input, stream) = self.test.input("test-input");
+            let given = (self.build)(stream);
+            let output = self.test.output(&given);
+            let sides = self.readers.iter().map(|reader| reader(&self.test, &given)).collect();
+            let mut job = self.test.start("test")?;
+            job.run()?;
+            self.running = Some(Running { job, input, output, sides });
+        }
+        Ok(self.running.as_mut().expect("it has begun"))
+    }
+
+    /// Sends records without a time.
+    pub fn push(&mut self, records: impl IntoIterator<Item = A>) -> Result<()> {
+        let running = self.running()?;
+        running.input.push(records);
+        running.job.run()
+    }
+
+    /// Sends records with their times.
+    pub fn push_at(&mut self, records: impl IntoIterator<Item = (A, Timestamp)>) -> Result<()> {
+        let running = self.running()?;
+        running.input.push_at(records);
+        running.job.run()
+    }
+
+    /// No record at or before this time is to come.
+    pub fn advance_watermark(&mut self, watermark: Timestamp) -> Result<()> {
+        let running = self.running()?;
+        running.input.advance_watermark(watermark);
+        running.job.run()
+    }
+
+    /// Lets the machine's clock reach this time, with all that happens on the way, in order.
+    pub fn advance_processing_time(&mut self, now: Timestamp) -> Result<()> {
+        self.running()?.job.advance_processing_time(now)
+    }
+
+    /// Ends the input, and with it event time.
+    pub fn end(&mut self) -> Result<()> {
+        let running = self.running()?;
+        running.input.end();
+        running.job.finish().map(drop)
+    }
+
+    /// Takes what has come out: by subtask, and from each in the order in which it gave it.
+    pub fn take_output(&mut self) -> Vec<B> {
+        self.running.as_ref().map_or_else(Vec::new, |running| running.output.take())
+    }
+
+    /// Takes what has come out, each with its time if it has one.
+    pub fn take_timed_output(&mut self) -> Vec<(B, Option<Timestamp>)> {
+        self.running.as_ref().map_or_else(Vec::new, |running| running.output.take_timed())
+    }
+
+    /// Takes what has come out under a tag that was named with
+    /// [`with_side_output`](Self::with_side_output).
+    pub fn take_side_output<S: Record>(&mut self, tag: &OutputTag<S>) -> Result<Vec<S>> {
+        let side = self.running()?.sides.get(tag.name());
+        let output = side.and_then(|side| side.downcast_ref::<TestOutput<S>>());
+        output.map(TestOutput::take).ok_or_else(|| {
+            Error::argument(format!("side output `{}` is not read by the harness", tag.name()))
+                .next("name it with `with_side_output`, before the first record")
+        })
+    }
+
+    /// Shows the state of a key in the `process` operator of this name.
+    pub fn with_state<K: Key, S: 'static, R>(
+        &mut self,
+        operator: &str,
+        key: &K,
+        look: impl FnOnce(&mut S) -> R,
+    ) -> Result<R> {
+        self.running()?.job.with_state(operator, key, look)
+    }
+
+    /// How many timers the `process` operator of this name has.
+    pub fn timers(&mut self, operator: &str) -> Result<PendingTimers> {
+        self.running()?.job.timers(operator)
+    }
+
+    /// Takes a snapshot that another harness can go on from.
+    pub fn snapshot(&mut self) -> Result<Snapshot> {
+        self.running()?.job.snapshot()
+    }
+
+    /// Everything is lost, and goes on from the last [`checkpoint`](Self::checkpoint).
+    pub fn crash(&mut self) -> Result<()> {
+        let running = self.running()?;
+        running.job.crash()?;
+        running.job.run()
+    }
+
+    /// Takes a checkpoint: what is gone on from after a crash.
+    pub fn checkpoint(&mut self) -> Result<()> {
+        self.running()?.job.checkpoint()
+    }
+}
