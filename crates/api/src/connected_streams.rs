@@ -132,8 +132,8 @@ impl<K: Key, A: Record, B: Record> KeyedConnectedStreams<K, A, B> {
     #[track_caller]
     pub fn process<F: KeyedCoProcessFunction<K, A, B>>(&self, function: F) -> DataStream<F::Out> {
         let selector = EitherSelector { first: self.first.boxed(), second: self.second.boxed() };
-        let function = OfEither(function);
-        let stream = self.marked.try_operator("co_process", true, move |context| {
+        let (function, sorting) = (OfEither(function), selector.boxed());
+        let stream = self.marked.keyed_operator("co_process", sorting, move |context| {
             KeyedProcess::<K, Either<A, B>, _>::new(selector.boxed(), function.clone(), context)
         });
         let states = KeyedProcess::<K, Either<A, B>, OfEither<F>>::states();

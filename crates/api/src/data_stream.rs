@@ -10,10 +10,12 @@ use millstream_core::job_graph::ShipStrategy;
 use millstream_core::job_state::DeclaredState;
 use millstream_core::{Key, OperatorError, Record};
 use millstream_operator::asynchronous::{AsyncFn, AsyncFunction, AsyncOptions, AsyncWait};
+use millstream_operator::batch::SortedInput;
+use millstream_operator::batch::sorted_input::is_sorted;
 use millstream_operator::context::{RoutingFunction, TaskContext};
 use millstream_operator::either::{Either, Lift};
 use millstream_operator::flat_map::{FlatMap, FlatMapWith, Out};
-use millstream_operator::key::{ByRef, ByValue};
+use millstream_operator::key::{ByRef, ByValue, KeySelector};
 use millstream_operator::map::{Filter, FilterMap, Map, TryMap};
 use millstream_operator::operator::Operator;
 use millstream_operator::partitioner::CustomRouter;
@@ -410,6 +412,34 @@ impl<T: Record> DataStream<T> {
     {
         let kind = format!("{verb} {} -> {}", T::schema(), U::schema());
         let node = self.add::<U>(verb, false, stateful, kind, NodeBody::operator::<T, O>(make));
+        DataStream::of_node(self.env.clone(), node)
+    }
+
+    /// An operator with state per key that may fail to begin: in BATCH mode its records come sorted by
+    /// keys.
+    #[track_caller]
+    pub(crate) fn keyed_operator<K: Key, U: Record, O>(
+        &self,
+        verb: &'static str,
+        selector: Box<dyn KeySelector<K, T>>,
+        mut make: impl FnMut(&TaskContext) -> Result<O, OperatorError> + Send + 'static,
+    ) -> DataStream<U>
+    where
+        O: Operator + 'static,
+    {
+        let body = NodeBody::Operator {
+            factory: Factory::new(move |context| {
+                let operator = make(context)?;
+                let operator: Box<dyn Operator> = match is_sorted(context)? {
+                    true => Box::new(SortedInput::new(operator, selector.boxed(), context)?),
+                    false => Box::new(operator),
+                };
+                Ok(operator)
+            }),
+            input_type: BatchPrototype::of::<T>(),
+        };
+        let kind = format!("{verb} {} -> {}", T::schema(), U::schema());
+        let node = self.add::<U>(verb, false, true, kind, body);
         DataStream::of_node(self.env.clone(), node)
     }
 

@@ -167,8 +167,8 @@ impl<K: Key, T: Record> KeyedStream<K, T> {
         verb: &'static str,
         function: F,
     ) -> DataStream<F::Out> {
-        let selector = self.selector.boxed();
-        let stream = self.stream.try_operator(verb, true, move |context| {
+        let (selector, sorting) = (self.selector.boxed(), self.selector.boxed());
+        let stream = self.stream.keyed_operator(verb, sorting, move |context| {
             KeyedProcess::new(selector.boxed(), function.clone(), context)
         });
         stream.with_states(KeyedProcess::<K, T, F>::states()).with_side_outputs()

@@ -284,7 +284,9 @@ impl<K: Key, T: Record> WindowedStream<K, T> {
                 let windows =
                     PaneWindows { panes, domain, allowed_lateness: self.allowed_lateness };
                 let late = self.late.clone();
-                let stream = self.keyed.stream().try_operator(verb, true, move |context| {
+                let sorting = self.keyed.selector();
+                let keyed = self.keyed.stream();
+                let stream = keyed.keyed_operator(verb, sorting, move |context| {
                     let merge = merge.clone().map(|merge| Box::new(merge) as Box<_>);
                     let how = (init.clone(), add.clone(), merge);
                     let emit = emit(context)?;
@@ -328,7 +330,8 @@ impl<K: Key, T: Record> WindowedStream<K, T> {
         let evictor = self.evictor.as_ref().map(|evictor| evictor.boxed());
         let states = window_states::<K, T, V>(keeps_all, assigner.is_merging());
         let late = self.late.clone();
-        let stream = self.keyed.stream().try_operator(verb, true, move |context| {
+        let sorting = self.keyed.selector();
+        let stream = self.keyed.stream().keyed_operator(verb, sorting, move |context| {
             let (assigner, trigger) = (assigner.boxed(), trigger.boxed());
             let spec = WindowSpec { assigner, trigger, allowed_lateness };
             let kept = kept(context, evictor.as_ref().map(|evictor| evictor.boxed()))?;

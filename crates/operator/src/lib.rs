@@ -13,12 +13,14 @@
 //! - [`process`]: the user's own, with state and timers; [`asynchronous`]: those that ask somebody outside;
 //! - [`watermark`]: times of records, and how far time is; [`window`]: records by stretches of time;
 //!   [`join`]: of two streams;
+//! - [`batch`]: records sorted by keys, in BATCH mode;
 //! - [`plan`]: factories for all of a job's vertices;
 //! - [`harness`]: drives an operator alone, for tests; [`inspect`]: what they may see of it.
 
 pub mod aggregate;
 pub mod change;
 pub mod asynchronous;
+pub mod batch;
 pub mod clock;
 pub mod combine;
 pub mod context;

@@ -55,6 +55,13 @@ pub trait Operator {
         self.flush(out, room)
     }
 
+    /// In BATCH mode, where records come sorted by keys ([`crate::batch`]): no record of the keys so far is
+    /// to come. Gives what is left of them, as at the end of the input, and forgets them; time begins anew.
+    /// Called with an empty input, again until it is drained.
+    fn end_keys(&mut self, out: &mut dyn AnyBatch, room: usize) -> Result<Flow, OperatorError> {
+        self.finish(out, room)
+    }
+
     /// When it next wants to be called through [`advance_time`](Self::advance_time): the first of its
     /// timers in processing time.
     fn next_timer(&self) -> Option<Timestamp> {

@@ -138,6 +138,10 @@ options! {
     RECOVERY_CLAIM_MODE: String = "execution.state-recovery.claim-mode" or "execution.savepoint-restore-mode", "NO_CLAIM", value::text;
     /// How often watermarks are made of what has come; 0: only by generators that do so on a record.
     AUTO_WATERMARK_INTERVAL: u64 = "pipeline.auto-watermark-interval", "200 ms", value::millis;
+    /// Whether keyed operators get their records sorted by keys in BATCH mode, and hold the state of a few keys at a time. Aggregates (`count`, `sum`, `fold`, `reduce`) hold one row per key and never need it.
+    SORTED_INPUTS: bool = "execution.sorted-inputs.enabled", "true", value::boolean;
+    /// What the sorting of one task may have in memory; what does not fit goes to `io.tmp.dirs`.
+    SORTED_INPUTS_MEMORY: u64 = "execution.sorted-inputs.memory", "128mb", value::bytes;
     /// How long a cancelled task may take before its job process is killed.
     CANCELLATION_TIMEOUT: u64 = "task.cancellation.timeout", "3 min", value::millis;
     /// How often a sink tries again to commit what a checkpoint holds before its task fails.

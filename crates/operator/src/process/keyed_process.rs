@@ -40,6 +40,8 @@ pub struct KeyedProcess<K: Key, T: Record, F: KeyedProcessFunction<K, T>> {
     function: F,
     state: KeyedStateStore<K, F::State>,
     timers: TimerService<K>,
+    /// Whether the state is there.
+    on_heap: bool,
     clock: ProcessingClock,
     max_parallelism: MaxParallelism,
     sides: SideOutputs,
@@ -95,6 +97,7 @@ impl<K: Key, T: Record, F: KeyedProcessFunction<K, T>> KeyedProcess<K, T, F> {
             function,
             state: KeyedStateStore::open(context.backing()),
             timers: TimerService::new(),
+            on_heap: context.state_backend.is_none(),
             clock: context.clock.clone(),
             max_parallelism: context.max_parallelism,
             sides: SideOutputs::new(),
@@ -249,6 +252,18 @@ impl<K: Key, T: Record, F: KeyedProcessFunction<K, T>> Operator for KeyedProcess
     /// never fire.
     fn finish(&mut self, out: &mut dyn AnyBatch, room: usize) -> Result<Flow, OperatorError> {
         self.advance_watermark(MAX_WATERMARK, out, room)
+    }
+
+    fn end_keys(&mut self, out: &mut dyn AnyBatch, room: usize) -> Result<Flow, OperatorError> {
+        let flow = self.finish(out, room)?;
+        if flow == Flow::Drained {
+            self.timers = TimerService::new();
+            // What lies on disk is in nobody's way.
+            if self.on_heap {
+                self.state = KeyedStateStore::new();
+            }
+        }
+        Ok(flow)
     }
 
     fn next_timer(&self) -> Option<Timestamp> {

@@ -509,6 +509,15 @@ where
         self.advance_watermark(MAX_WATERMARK, out, room)
     }
 
+    fn end_keys(&mut self, out: &mut dyn AnyBatch, room: usize) -> Result<Flow, OperatorError> {
+        let flow = self.finish(out, room)?;
+        if flow == Flow::Drained {
+            self.table = WindowTable::new();
+            self.progress.begin_anew();
+        }
+        Ok(flow)
+    }
+
     fn next_timer(&self) -> Option<Timestamp> {
         if self.is_event_time() {
             return None;

@@ -47,6 +47,11 @@ impl Progress {
         Self { now, former: Vec::new(), groups: (groups.start, groups.end), max }
     }
 
+    /// Time begins anew, for other keys.
+    pub(super) fn begin_anew(&mut self) {
+        self.now = Reached { watermark: MIN_WATERMARK, fired: MIN_WATERMARK, partly: None };
+    }
+
     /// What state it is, as the job graph names it.
     pub(super) fn declared() -> DeclaredState {
         DeclaredState::list(PROGRESS, ListMode::Union, None)

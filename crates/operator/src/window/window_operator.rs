@@ -641,6 +641,18 @@ impl<K: Key, T: Record, V: Record, O: Record> Operator for WindowOperator<K, T, 
         self.advance_watermark(MAX_WATERMARK, out, room)
     }
 
+    fn end_keys(&mut self, out: &mut dyn AnyBatch, room: usize) -> Result<Flow, OperatorError> {
+        let flow = self.finish(out, room)?;
+        if flow == Flow::Drained {
+            self.windows = KeyedTable::new();
+            self.elements = KeyedTable::new();
+            self.sessions = KeyedTable::new();
+            self.timers = Timers { event: TimerQueue::new(), processing: TimerQueue::new() };
+            self.progress.begin_anew();
+        }
+        Ok(flow)
+    }
+
     fn next_timer(&self) -> Option<Timestamp> {
         self.timers.processing.next().map(|time| time.saturating_add(1))
     }
