@@ -279,7 +279,9 @@ impl Shared {
             guard(&chained.label, || attach(&chained.sides, made.as_mut()))?;
             chain.push(next_id()?, chained.label.clone(), made);
         }
-        let mut task = StreamTask::new(head, chain, outputs).with_clock(context.clock);
+        let mut task = StreamTask::new(head, chain, outputs)
+            .with_clock(context.clock)
+            .with_input_names(self.input_names(&descriptor));
         if descriptor.checkpointing.is_some() {
             task = task.with_checkpoints();
         }
@@ -290,6 +292,18 @@ impl Shared {
             task.restore(self.open(index, restore, &descriptor)?)?;
         }
         Ok(task)
+    }
+
+    /// What each channel brings, for people: the producing vertex and its subtask.
+    fn input_names(&self, descriptor: &TaskDeploymentDescriptor) -> Vec<String> {
+        let vertices = &self.plan.graph.vertices;
+        let channels = descriptor.gates.iter().flat_map(|gate| &gate.channels);
+        let name = |producer: &ExecutionAttemptId| {
+            let vertex = vertices.iter().find(|vertex| vertex.id == producer.vertex);
+            let (name, all) = vertex.map_or(("?", 0), |v| (v.name.as_str(), v.parallelism));
+            format!("`{name}` ({}/{all})", producer.subtask + 1)
+        };
+        channels.map(|channel| name(&channel.partition.producer)).collect()
     }
 
     /// Checkpoints that nobody could write are told before the first record, not with the first of them.

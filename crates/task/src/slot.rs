@@ -264,7 +264,7 @@ impl SlotThread {
             let now = Instant::now();
             let running = &mut self.tasks[at];
             let step = catch(|| running.task.step(now));
-            running.clock.account(now, step.as_ref().ok(), &running.deployment, &running.task);
+            running.clock.account(now, step.as_ref().ok(), &running.deployment, &mut running.task);
             let (attempt, reports) = (running.deployment.attempt, running.task.take_reports());
             self.pass_on(attempt, reports);
             let running = &mut self.tasks[at];
@@ -401,7 +401,13 @@ impl StateClock {
     }
 
     /// The step that began at `now` has ended with `step`; the time before belongs to the last one.
-    fn account(&mut self, now: Instant, step: Option<&Step>, of: &DeployedAs, task: &StreamTask) {
+    fn account(
+        &mut self,
+        now: Instant,
+        step: Option<&Step>,
+        of: &DeployedAs,
+        task: &mut StreamTask,
+    ) {
         let passed = now.duration_since(self.since);
         match self.last {
             Share::Busy => self.busy += passed,
@@ -416,6 +422,9 @@ impl StateClock {
         };
         if now.duration_since(self.published) >= PUBLISH_EVERY {
             self.publish(of, task);
+            if let Some(notice) = task.take_notice(now) {
+                eprintln!("warning: task `{}`: {notice}", of.name);
+            }
         }
     }
 
@@ -434,7 +443,7 @@ impl StateClock {
             busy_ms: share(self.busy),
             idle_ms: share(self.idle),
             back_pressured_ms: share(self.back_pressured),
-            watermark: None,
+            watermark: task.watermark(),
         };
         self.published = self.since;
         (self.busy, self.idle, self.back_pressured) = Default::default();

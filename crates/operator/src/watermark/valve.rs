@@ -10,7 +10,7 @@
 //!
 //! Invariant: no channel that counts is behind what was told. So "counts" needs no memory.
 
-use millstream_core::time::MIN_WATERMARK;
+use millstream_core::time::{MIN_WATERMARK, Timestamp};
 use millstream_shuffle::element::{Watermark, WatermarkStatus};
 
 /// Brings the watermarks of channels together.
@@ -19,6 +19,15 @@ pub struct WatermarkValve {
     /// Nothing: the channel has ended.
     channels: Vec<Option<Watermark>>,
     told: Watermark,
+}
+
+/// Who holds time back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldBack {
+    /// These channels.
+    pub by: Vec<usize>,
+    /// How far the others are.
+    pub ahead: Timestamp,
 }
 
 impl WatermarkValve {
@@ -31,6 +40,22 @@ impl WatermarkValve {
     /// What was told last.
     pub fn current(&self) -> Watermark {
         self.told
+    }
+
+    /// Who holds time back, while others are ahead; nothing: nobody.
+    pub fn held_back(&self) -> Option<HeldBack> {
+        let counting = || {
+            let live = self.channels.iter().enumerate();
+            let live = live.filter_map(|(at, channel)| Some((at, (*channel)?)));
+            live.filter(|(_, channel)| !channel.is_idle())
+        };
+        let ahead = counting().map(|(_, channel)| channel.time).max()?;
+        if ahead <= self.told.time {
+            return None;
+        }
+        let behind = counting().filter(|(_, channel)| channel.time <= self.told.time);
+        let by: Vec<usize> = behind.map(|(at, _)| at).collect();
+        (!by.is_empty()).then_some(HeldBack { by, ahead })
     }
 
     /// A channel has told something. What consumers are to hear, if there is news for them.

@@ -14,8 +14,8 @@
 //! In reading order: [`head`] (where records come from), [`chain`] (operators and their buffers),
 //! [`outputs`] (where they go), [`pace`] (how much a turn takes on), [`checkpoints`] (how barriers
 //! pass), [`in_flight`] (how they overtake data), [`restore`] (how it goes on from a checkpoint),
-//! [`timers`] (when operators want to be woken), [`watermarks`] (how far event time is), [`clock`]
-//! (what time it is).
+//! [`timers`] (when operators want to be woken), [`watermarks`] (how far event time is), [`time_watch`]
+//! (who holds it back), [`clock`] (what time it is).
 
 mod chain;
 mod checkpoints;
@@ -25,6 +25,7 @@ mod in_flight;
 mod outputs;
 mod pace;
 mod restore;
+mod time_watch;
 mod timers;
 mod watermarks;
 
@@ -44,12 +45,13 @@ use millstream_core::OperatorError;
 use millstream_core::checkpoint::CheckpointId;
 use millstream_core::ids::OperatorId;
 use millstream_core::job_graph::SourceSplit;
-use millstream_core::time::Timestamp;
+use millstream_core::time::{MIN_WATERMARK, Timestamp};
 use millstream_operator::clock::ProcessingClock;
 use millstream_operator::operator::{Flow, Operator};
 use millstream_operator::watermark::WatermarkValve;
 use pace::Pace;
 use std::time::{Duration, Instant};
+use time_watch::TimeWatch;
 use timers::Timers;
 
 /// Results wait at most about so long in partial batches under load; at rest they do not wait.
@@ -127,6 +129,10 @@ pub struct StreamTask {
     timers: Timers,
     /// Joins the watermarks of all channels.
     valve: WatermarkValve,
+    /// Notices when they hold time back.
+    time_watch: TimeWatch,
+    /// The last watermark that left.
+    watermark_out: Timestamp,
 }
 
 /// How far a source is with its next split.
@@ -160,7 +166,15 @@ impl StreamTask {
             checkpoints,
             timers: Timers::default(),
             valve,
+            time_watch: TimeWatch::default(),
+            watermark_out: MIN_WATERMARK,
         }
+    }
+
+    /// What its channels bring, for people, counted over all gates.
+    pub fn with_input_names(mut self, names: Vec<String>) -> Self {
+        self.time_watch = TimeWatch::of(names);
+        self
     }
 
     /// Fires timers by this clock instead of the system's.
@@ -480,6 +494,21 @@ impl StreamTask {
     pub fn close(&mut self, completed: bool) -> Result<(), TaskError> {
         self.checkpoints.decline_all("the task has ended");
         self.chain.close(completed)
+    }
+
+    /// How far event time is: that of its inputs, or, of a source, that of its output; nothing, if that is
+    /// not known.
+    pub fn watermark(&self) -> Option<Timestamp> {
+        let time = match self.head.channels() {
+            0 => self.watermark_out,
+            _ => self.valve.current().time,
+        };
+        Some(time).filter(|time| *time != MIN_WATERMARK)
+    }
+
+    /// Something that people should hear of: event time stands still.
+    pub fn take_notice(&mut self, now: Instant) -> Option<String> {
+        self.time_watch.look(&self.valve, now)
     }
 
     /// Records read and written, bytes from and to other processes.

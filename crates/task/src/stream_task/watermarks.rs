@@ -33,6 +33,7 @@ impl StreamTask {
             if !self.flush_outputs() {
                 return Ok(Step::NeedOutput);
             }
+            self.watermark_out = watermark.time;
             self.outputs.push_watermark(watermark);
             self.chain.watermark_has_left();
         }
