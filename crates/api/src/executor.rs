@@ -1,6 +1,7 @@
 //! What runs a plan, and the handle on a running job.
 
 use crate::error::{Error, ErrorCode, Result};
+use millstream_core::accumulator::AccumulatorValue;
 use millstream_core::ids::JobId;
 use millstream_core::status::JobStatus;
 use millstream_operator::plan::Plan;
@@ -88,4 +89,7 @@ pub struct JobResult {
     pub job: JobId,
     /// From submission to the end.
     pub runtime: Duration,
+    /// What accumulators of its functions have come to, over all subtasks: see
+    /// `millstream::operator::accumulators`.
+    pub accumulators: BTreeMap<String, AccumulatorValue>,
 }

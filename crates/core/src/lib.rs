@@ -8,6 +8,7 @@
 //! - [`checkpoint`]: what a checkpoint is called, and its barrier;
 //! - [`job_graph`]: the plan that a client submits;
 //! - [`job_state`]: what state its operators declare;
+//! - [`accumulator`]: numbers that functions add up;
 //! - [`status`]: life cycles of jobs and execution attempts;
 //! - [`config`]: options, declared once, with Flink's keys;
 //! - [`error`]: failures of user code, with the place where the operator was declared;
@@ -18,6 +19,7 @@
 // `#[derive(Record)]` names this crate by its path; so that the derive also works in here:
 extern crate self as millstream_core;
 
+pub mod accumulator;
 pub mod checkpoint;
 pub mod config;
 pub mod error;

@@ -8,6 +8,7 @@ use crate::process::storage::Storages;
 use crate::{async_runtime, state_backend};
 use millstream_api::error::{Error, ErrorCode, Result};
 use millstream_api::executor::{JobClient, JobHandle, JobResult, PipelineExecutor};
+use millstream_core::accumulator::AccumulatorValue;
 use millstream_core::ids::{JobId, ResourceId};
 use millstream_core::record::{Input, Record};
 use millstream_core::status::JobStatus;
@@ -170,13 +171,41 @@ impl JobHandle for Recorded {
 /// A result as it is recorded in later jobs' graphs.
 pub(crate) fn encode_result(result: &JobResult) -> Vec<u8> {
     let mut bytes = Vec::new();
-    (result.job.0, result.runtime.as_millis() as u64).encode(&mut bytes);
+    let accumulators: Vec<RecordedAccumulator> = result.accumulators.iter().map(recorded).collect();
+    (result.job.0, result.runtime.as_millis() as u64, accumulators).encode(&mut bytes);
     bytes
 }
 
+/// Name, kind, number, and how many numbers it is of.
+type RecordedAccumulator = (String, u8, i64, u64);
+
+fn recorded((name, value): (&String, &AccumulatorValue)) -> RecordedAccumulator {
+    let (kind, number, count) = match *value {
+        AccumulatorValue::Counter(number) => (0, number, 0),
+        AccumulatorValue::Minimum(number) => (1, number, 0),
+        AccumulatorValue::Maximum(number) => (2, number, 0),
+        AccumulatorValue::Average { sum, count } => (3, sum, count),
+    };
+    (name.clone(), kind, number, count)
+}
+
+fn read((name, kind, number, count): RecordedAccumulator) -> Option<(String, AccumulatorValue)> {
+    let value = match kind {
+        0 => AccumulatorValue::Counter(number),
+        1 => AccumulatorValue::Minimum(number),
+        2 => AccumulatorValue::Maximum(number),
+        3 => AccumulatorValue::Average { sum: number, count },
+        _ => return None,
+    };
+    Some((name, value))
+}
+
 fn decode_result(bytes: &[u8]) -> Option<JobResult> {
-    let (job, millis) = <(u128, u64)>::decode(&mut Input::new(bytes)).ok()?;
-    Some(JobResult { job: JobId(job), runtime: Duration::from_millis(millis) })
+    let mut input = Input::new(bytes);
+    let decoded = <(u128, u64, Vec<RecordedAccumulator>)>::decode(&mut input).ok()?;
+    let (job, millis, accumulators) = decoded;
+    let accumulators = accumulators.into_iter().map(read).collect::<Option<_>>()?;
+    Some(JobResult { job: JobId(job), runtime: Duration::from_millis(millis), accumulators })
 }
 
 /// Tells the TaskManager what tasks do; one at a time, whoever speaks.
@@ -214,4 +243,23 @@ fn report_metrics(host: &Weak<TaskHost>, events: &EventSink) {
 fn start_thread(name: &str, run: impl FnOnce() + Send + 'static) {
     let builder = std::thread::Builder::new().name(name.to_owned());
     builder.spawn(run).expect("a thread can be started at the start of the process");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_result_is_replayed_as_it_was() {
+        let values = [
+            ("count", AccumulatorValue::Counter(-7)),
+            ("least", AccumulatorValue::Minimum(i64::MIN)),
+            ("most", AccumulatorValue::Maximum(9)),
+            ("mean", AccumulatorValue::Average { sum: 5, count: 2 }),
+        ];
+        let accumulators = values.map(|(name, value)| (name.to_owned(), value)).into();
+        let runtime = Duration::from_millis(1_234);
+        let result = JobResult { job: JobId(42), runtime, accumulators };
+        assert_eq!(decode_result(&encode_result(&result)), Some(result));
+    }
 }

@@ -72,6 +72,11 @@ struct EventTimeGuide;
 #[doc = include_str!("../../../docs/async.md")]
 struct AsyncGuide;
 
+/// And those of the page on functions.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/functions.md")]
+struct FunctionGuide;
+
 /// And those of the page on tests.
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/testing.md")]

@@ -231,7 +231,7 @@ fn result_of(details: &ExecutionGraphDetails) -> Result<JobResult> {
         JobStatus::Finished => {
             let ended = summary.ended.unwrap_or(summary.last_modified);
             let runtime = Duration::from_millis((ended - summary.started).max(0) as u64);
-            Ok(JobResult { job: summary.job, runtime })
+            Ok(JobResult { job: summary.job, runtime, accumulators: details.accumulators() })
         }
         JobStatus::Canceled => {
             Err(Error::new(ErrorCode::JobCanceled, "the job was cancelled").attempted(attempted))

@@ -75,7 +75,8 @@ impl PipelineExecutor for SessionExecutor {
         println!("Job has been submitted with JobID {job}");
         let handle: Box<dyn JobHandle> = match self.detached {
             true => {
-                let result = JobResult { job, runtime: Duration::ZERO };
+                let (runtime, accumulators) = (Duration::ZERO, BTreeMap::new());
+                let result = JobResult { job, runtime, accumulators };
                 self.results.borrow_mut().push(encode_result(&result));
                 Box::new(Detached { submitted, result })
             }

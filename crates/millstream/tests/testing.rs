@@ -234,6 +234,47 @@ fn a_generator_at_a_rate_takes_no_time() -> Result<()> {
     Ok(())
 }
 
+/// Counts, and remembers the greatest.
+#[derive(Clone, Default)]
+struct Counting(Vec<millstream::operator::accumulators::Accumulator>);
+
+impl ProcessFunction<u64> for Counting {
+    type State = ();
+    type Out = u64;
+
+    fn open(&mut self, context: &TaskContext) -> FunctionResult {
+        let all = &context.accumulators;
+        self.0 = vec![all.counter("sum")?, all.maximum("most")?, all.average("mean")?];
+        Ok(())
+    }
+
+    fn process(&mut self, n: u64, _ctx: &mut OperatorContext<'_, (), u64>) -> FunctionResult {
+        self.0.iter().for_each(|one| one.add(n as i64));
+        Ok(())
+    }
+}
+
+#[test]
+fn accumulators_of_all_subtasks_are_in_the_result() -> Result<()> {
+    let count = |env: &Env| {
+        env.source("numbers", source::collection(0..100_u64))
+            .rebalance()
+            .process(Counting::default())
+            .set_parallelism(3)
+            .name("counting")
+            .sink("nothing", sink::collect());
+        let accumulators = env.execute("counting")?.accumulators;
+        let shown = ["sum", "most", "mean"].map(|name| accumulators[name].to_string());
+        Ok::<_, millstream::api::Error>(shown)
+    };
+    let expected = ["4950", "99", "49.5"].map(str::to_owned);
+    let test = TestEnv::new().checkpoint_every(30).crash_after(0);
+    assert_eq!(count(test.env())?, expected);
+    let embedded = Env::with_arguments(millstream::api::args::Args::default())?;
+    assert_eq!(count(&embedded)?, expected);
+    Ok(())
+}
+
 #[test]
 fn arguments_are_the_test_s() -> Result<()> {
     let test = TestEnv::new().with_arguments(["--times", "3", "-D", "my.key=7"]);

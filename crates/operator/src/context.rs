@@ -1,5 +1,6 @@
 //! What an operator knows of its place: its task, its subtask, its job.
 
+use crate::accumulators::Accumulators;
 use crate::asynchronous::runtime::AsyncRuntime;
 use crate::clock::ProcessingClock;
 use millstream_core::checkpoint::CheckpointId;
@@ -44,6 +45,8 @@ pub struct TaskContext {
     pub state_backend: Option<Arc<dyn StateBackend>>,
     /// Tells processing time.
     pub clock: ProcessingClock,
+    /// Numbers that functions add up; shared by all operators of the task.
+    pub accumulators: Accumulators,
     /// Makes the calls of asynchronous operators.
     pub async_runtime: AsyncRuntime,
     /// Wakes the task's thread: for threads that fetch on behalf of an operator.
@@ -102,6 +105,7 @@ impl TaskContext {
             configuration: Arc::default(),
             state_backend: None,
             clock: ProcessingClock::system(),
+            accumulators: Accumulators::new(),
             async_runtime: AsyncRuntime::none(),
             wake: Wake::new(),
         }

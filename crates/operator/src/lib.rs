@@ -2,6 +2,7 @@
 //!
 //! In reading order:
 //! - [`context`]: what an operator knows of its place; [`clock`]: and of processing time;
+//!   [`accumulators`]: numbers that its functions add up;
 //! - [`operator`], [`source`], [`sink`]: the three contracts;
 //! - [`item`]: how they write what they have to know after a restore;
 //! - [`either`]: two inputs as one;
@@ -17,6 +18,7 @@
 //! - [`plan`]: factories for all of a job's vertices;
 //! - [`harness`]: drives an operator alone, for tests; [`inspect`]: what they may see of it.
 
+pub mod accumulators;
 pub mod aggregate;
 pub mod change;
 pub mod asynchronous;

@@ -14,6 +14,7 @@ use millstream_core::ids::{AllocationId, ExecutionAttemptId, ResourceId};
 use millstream_core::job_graph::OperatorInfo;
 use millstream_core::key_group::KeyGroupRange;
 use millstream_core::status::ExecutionState;
+use millstream_operator::accumulators::Accumulators;
 use millstream_operator::asynchronous::AsyncRuntime;
 use millstream_operator::clock::ProcessingClock;
 use millstream_operator::context::{OperatorLabel, StateBackend, TaskContext};
@@ -153,7 +154,8 @@ impl TaskHost {
     /// Counters of all attempts that were deployed here and are not forgotten.
     pub fn metrics(&self) -> BTreeMap<ExecutionAttemptId, TaskMetrics> {
         let state = lock(&self.state);
-        state.attempts.iter().map(|(attempt, (_, metrics))| (*attempt, *lock(metrics))).collect()
+        let metrics = |metrics: &Mutex<TaskMetrics>| lock(metrics).clone();
+        state.attempts.iter().map(|(attempt, (_, of))| (*attempt, metrics(of))).collect()
     }
 
     fn deploy(&self, descriptor: TaskDeploymentDescriptor) {
@@ -281,6 +283,7 @@ impl Shared {
         }
         let mut task = StreamTask::new(head, chain, outputs)
             .with_clock(context.clock)
+            .with_accumulators(context.accumulators)
             .with_input_names(self.input_names(&descriptor));
         if descriptor.checkpointing.is_some() {
             task = task.with_checkpoints();
@@ -368,6 +371,7 @@ impl Shared {
             configuration: self.configuration.clone(),
             state_backend: self.state_backend.clone(),
             clock: self.clock.clone(),
+            accumulators: Accumulators::new(),
             async_runtime: self.async_runtime.clone(),
             wake: wake.clone(),
         }

@@ -7,6 +7,7 @@ use crate::host::{EventSink, Shared, groups_of};
 use crate::snapshots::Snapshots;
 use crate::storages::{StorageFactory, Storages};
 use crate::stream_task::{Step, StreamTask, TaskReport};
+use millstream_core::accumulator::{self, AccumulatorValue};
 use millstream_core::checkpoint::{Barrier, CheckpointId};
 use millstream_core::ids::{ExecutionAttemptId, ResourceId};
 use millstream_core::job_graph::SourceSplit;
@@ -45,6 +46,8 @@ pub struct LocalTasks {
     wake: Wake,
     turn_records: usize,
     tasks: BTreeMap<ExecutionAttemptId, Running>,
+    /// What accumulators of tasks that have finished came to.
+    accumulators: Vec<BTreeMap<String, AccumulatorValue>>,
     /// What tasks have said since it was last asked for.
     said: Arc<Mutex<Vec<FromJobProcess>>>,
 }
@@ -78,7 +81,8 @@ impl LocalTasks {
             clock,
             async_runtime,
         };
-        Self { shared, wake: Wake::new(), turn_records, tasks: BTreeMap::new(), said }
+        let (wake, tasks, accumulators) = (Wake::new(), BTreeMap::new(), Vec::new());
+        Self { shared, wake, turn_records, tasks, accumulators, said }
     }
 
     /// Where its tasks are, for their descriptors.
@@ -165,6 +169,20 @@ impl LocalTasks {
         self.with(attempt, |task| task.checkpoint_aborted(checkpoint)).map(drop)
     }
 
+    /// What the accumulators of all tasks have come to that run or have finished.
+    pub fn accumulators(&self) -> BTreeMap<String, AccumulatorValue> {
+        let running = self.tasks.values().map(|running| running.task.accumulators().values());
+        let running: Vec<_> = running.collect();
+        accumulator::join(self.accumulators.iter().chain(&running))
+    }
+
+    /// All tasks are gone, and begin anew.
+    pub fn lose_all(&mut self) {
+        let attempts: Vec<ExecutionAttemptId> = self.tasks.keys().copied().collect();
+        attempts.into_iter().for_each(|attempt| self.lose(attempt));
+        self.accumulators.clear();
+    }
+
     /// The task is gone, as after a failure.
     pub fn lose(&mut self, attempt: ExecutionAttemptId) {
         // What it says while it lets go of things is of no interest any more.
@@ -204,6 +222,9 @@ impl LocalTasks {
     fn end(&mut self, attempt: ExecutionAttemptId, completed: bool) -> Result<(), TaskFailure> {
         let Some(Running { name, mut task }) = self.tasks.remove(&attempt) else { return Ok(()) };
         let closed = catch(|| task.close(completed));
+        if completed {
+            self.accumulators.push(task.accumulators().values());
+        }
         let reports = task.take_reports();
         self.pass_on(attempt, reports);
         self.shared.snapshots.forget(attempt);
@@ -233,7 +254,6 @@ impl LocalTasks {
 
 impl Drop for LocalTasks {
     fn drop(&mut self) {
-        let attempts: Vec<ExecutionAttemptId> = self.tasks.keys().copied().collect();
-        attempts.into_iter().for_each(|attempt| self.lose(attempt));
+        self.lose_all();
     }
 }

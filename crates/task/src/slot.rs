@@ -336,7 +336,7 @@ impl SlotThread {
     }
 
     fn report(&self, of: &DeployedAs, state: ExecutionState, failure: Option<TaskFailure>) {
-        let metrics = *lock(&of.metrics);
+        let metrics = lock(&of.metrics).clone();
         let state = TaskExecutionState { attempt: of.attempt, state, failure, metrics };
         (self.events)(FromJobProcess::TaskState(Box::new(state)));
     }
@@ -444,6 +444,7 @@ impl StateClock {
             idle_ms: share(self.idle),
             back_pressured_ms: share(self.back_pressured),
             watermark: task.watermark(),
+            accumulators: task.accumulators().values(),
         };
         self.published = self.since;
         (self.busy, self.idle, self.back_pressured) = Default::default();

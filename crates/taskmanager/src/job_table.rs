@@ -199,7 +199,7 @@ impl Task {
             return false;
         }
         self.state = update.state;
-        self.metrics = update.metrics;
+        self.metrics = update.metrics.clone();
         // CANCELING is the master's own word for what it asked us; it is not told back.
         if !self.disowned && update.state != ExecutionState::Canceling {
             self.outbox.push_back(TaskExecutionState { attempt, ..update });

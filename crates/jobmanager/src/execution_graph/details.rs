@@ -30,7 +30,7 @@ impl ExecutionGraph {
             state_times: execution.state_times().clone(),
             place: place.map(|place| (place.resource.clone(), place.allocation)),
             endpoint: place.map(|place| place.data_address.clone()),
-            metrics: *execution.metrics(),
+            metrics: execution.metrics().clone(),
         }
     }
 

@@ -76,7 +76,7 @@ impl Scheduler {
         }
         let counted = self.graph.attempt_id(id);
         assert_eq!(counted, report.attempt, "a report moves another attempt");
-        self.graph.record_metrics(report.attempt, report.metrics);
+        self.graph.record_metrics(report.attempt, report.metrics.clone());
         self.confirm(id, at.now);
         match meaning {
             Meaning::Stranger | Meaning::OldNews => {}

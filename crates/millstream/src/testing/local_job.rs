@@ -167,7 +167,8 @@ impl LocalJob {
             if self.has_finished() {
                 let millis = self.now.saturating_sub(self.began).max(0) as u64;
                 let runtime = Duration::from_millis(millis);
-                return Ok(JobResult { job: self.graph.job(), runtime });
+                let accumulators = self.tasks.accumulators();
+                return Ok(JobResult { job: self.graph.job(), runtime, accumulators });
             }
             pauses = if self.records == records { pauses + 1 } else { 0 };
             records = self.records;
@@ -314,8 +315,8 @@ impl LocalJob {
     /// All tasks are lost; new ones go on from the newest checkpoint.
     pub(super) fn crash(&mut self) -> Result<(), TaskFailure> {
         let ids: Vec<ExecutionVertexId> = self.graph.ids().collect();
+        self.tasks.lose_all();
         for id in &ids {
-            self.tasks.lose(self.graph.attempt_id(*id));
             if !self.graph.state(*id).is_terminal() {
                 self.graph.change(*id, ExecutionState::Failed, self.now);
             }

@@ -2,6 +2,7 @@
 
 use crate::app::App;
 use crate::error::ApiError;
+use crate::json::accumulators::JobAccumulators;
 use crate::json::exceptions::JobExceptions;
 use crate::json::execution_result::ExecutionResult;
 use crate::json::job::JobDetails;
@@ -39,6 +40,15 @@ pub(crate) async fn status(
 ) -> Reply<JobStatusBody> {
     let details = app.gateway.job(path.job()?).await?;
     Ok(Json(JobStatusBody { status: details.summary.status }))
+}
+
+/// `GET /jobs/:jobid/accumulators`
+pub(crate) async fn accumulators(
+    State(app): State<Arc<App>>,
+    path: PathParameters,
+) -> Reply<JobAccumulators> {
+    let details = app.gateway.job(path.job()?).await?;
+    Ok(Json(JobAccumulators::of(&details)))
 }
 
 /// `GET /jobs/:jobid/plan`

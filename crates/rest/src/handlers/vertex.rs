@@ -2,6 +2,7 @@
 
 use crate::app::App;
 use crate::error::ApiError;
+use crate::json::accumulators::VertexAccumulators;
 use crate::json::attempt::Attempt;
 use crate::json::subtask_times::SubtaskTimes;
 use crate::json::vertex::VertexDetailsBody;
@@ -35,6 +36,17 @@ pub(crate) async fn subtask(State(app): State<Arc<App>>, path: PathParameters) -
         .get(subtask as usize)
         .ok_or_else(|| ApiError::not_found(format!("Invalid subtask index for vertex {vertex}")))?;
     Ok(Json(Attempt::of(attempt, wall_now())))
+}
+
+/// `GET /jobs/:jobid/vertices/:vertexid/accumulators`
+pub(crate) async fn accumulators(
+    State(app): State<Arc<App>>,
+    path: PathParameters,
+) -> Reply<VertexAccumulators> {
+    let (job, vertex) = (path.job()?, path.vertex()?);
+    let details = app.gateway.job(job).await?;
+    let view = VertexView::find(&details, vertex).ok_or_else(|| not_found(vertex))?;
+    Ok(Json(VertexAccumulators::of(&view)))
 }
 
 /// `GET /jobs/:jobid/vertices/:vertexid/subtasktimes`

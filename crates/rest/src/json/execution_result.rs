@@ -74,7 +74,11 @@ impl JobResult {
                 JobStatus::Failed => "FAILED",
                 _ => "UNKNOWN",
             },
-            accumulator_results: BTreeMap::new(),
+            accumulator_results: details
+                .accumulators()
+                .iter()
+                .map(|(name, value)| (name.clone(), value.to_string()))
+                .collect(),
             net_runtime: end_time - job.started,
             failure_cause: details.root_failure.as_ref().map(FailureCause::of),
             application_id: job.job,

@@ -7,12 +7,14 @@
 //! In reading order:
 //! - small words: [`error`], [`states`], [`summary`], [`io_metrics`];
 //! - the cluster: [`overview`], [`dashboard`], [`job_manager`], [`task_manager`];
-//! - jobs: [`jobs`], [`job`], [`plan`], [`job_config`], [`exceptions`], [`execution_result`];
+//! - jobs: [`jobs`], [`job`], [`plan`], [`job_config`], [`exceptions`], [`execution_result`],
+//!   [`accumulators`];
 //! - vertices: [`vertex_view`], [`task_group`], [`attempt`], [`vertex`], [`subtask_times`],
 //!   [`vertex_task_managers`];
 //! - checkpoints and savepoints: [`checkpoints`], [`triggered`];
 //! - programs: [`jars`].
 
+pub(crate) mod accumulators;
 pub(crate) mod attempt;
 pub(crate) mod checkpoints;
 pub(crate) mod dashboard;

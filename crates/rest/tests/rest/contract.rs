@@ -48,6 +48,7 @@ fn requests() -> Vec<(&'static str, String)> {
     for id in [RUNNING, FINISHED, FAILED, CANCELED, INITIALIZING] {
         for rest in [
             "",
+            "/accumulators",
             "/plan",
             "/config",
             "/checkpoints",
@@ -60,7 +61,7 @@ fn requests() -> Vec<(&'static str, String)> {
             all.push(("GET", format!("{}{rest}", job(id))));
         }
         for id in [SOURCE, SINK].map(|vertex| format!("{}/vertices/{vertex}", job(id))) {
-            for rest in ["", "/subtasktimes", "/taskmanagers", "/subtasks/1"] {
+            for rest in ["", "/accumulators", "/subtasktimes", "/taskmanagers", "/subtasks/1"] {
                 all.push(("GET", format!("{id}{rest}")));
             }
         }

@@ -1,6 +1,7 @@
 //! Jobs and workers in all states, made by hand.
 
 use millstream_checkpoint::coordinator::SnapshotProgress;
+use millstream_core::accumulator::AccumulatorValue;
 use millstream_core::checkpoint::{CheckpointId, SnapshotKind};
 use millstream_core::error::Location;
 use millstream_core::ids::*;
@@ -239,6 +240,7 @@ fn attempt_details(
             idle_ms: 200,
             back_pressured_ms: 100,
             watermark: Some(T0 + i64::from(subtask)),
+            accumulators: [("lines".to_owned(), AccumulatorValue::Counter(10))].into(),
         },
     }
 }

@@ -4,6 +4,7 @@ use super::job_master::TaskMetrics;
 use super::resource::{ResourceProfile, SlotReport};
 use super::resource_manager::TaskExecutorRegistration;
 use millstream_checkpoint::coordinator::SnapshotProgress;
+use millstream_core::accumulator::{self, AccumulatorValue};
 use millstream_core::checkpoint::{CheckpointId, SnapshotKind};
 use millstream_core::ids::{
     AllocationId, ExecutionAttemptId, InstanceId, JobId, ResourceId, TriggerId,
@@ -80,6 +81,14 @@ pub struct ExecutionGraphDetails {
     pub restarts: u32,
     /// Its checkpoints; nothing for a job that takes none.
     pub checkpoints: Option<Box<CheckpointDetails>>,
+}
+
+impl ExecutionGraphDetails {
+    /// What the accumulators of all tasks have come to.
+    pub fn accumulators(&self) -> BTreeMap<String, AccumulatorValue> {
+        let subtasks = self.vertices.iter().flat_map(|vertex| &vertex.subtasks);
+        accumulator::join(subtasks.map(|subtask| &subtask.metrics.accumulators))
+    }
 }
 
 /// The checkpoints of a job.

@@ -5,6 +5,7 @@ use super::details::ExecutionGraphDetails;
 use super::resource::{ResourceRequirement, SlotOffer};
 use millstream_checkpoint::coordinator::SnapshotProgress;
 use millstream_checkpoint::handle::TaskState;
+use millstream_core::accumulator::AccumulatorValue;
 use millstream_core::checkpoint::CheckpointId;
 use millstream_core::ids::{
     AllocationId, ExecutionAttemptId, FencingToken, JobId, JobVertexId, ResourceId, TriggerId,
@@ -193,7 +194,7 @@ pub enum TaskFailureKind {
 }
 
 /// Counters of one attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct TaskMetrics {
     /// Records read.
     pub records_in: u64,
@@ -211,6 +212,8 @@ pub struct TaskMetrics {
     pub back_pressured_ms: u32,
     /// The least watermark it has seen.
     pub watermark: Option<i64>,
+    /// What the accumulators of its functions have come to.
+    pub accumulators: BTreeMap<String, AccumulatorValue>,
 }
 
 /// How a task's part of a checkpoint went.

@@ -46,6 +46,7 @@ use millstream_core::checkpoint::CheckpointId;
 use millstream_core::ids::OperatorId;
 use millstream_core::job_graph::SourceSplit;
 use millstream_core::time::{MIN_WATERMARK, Timestamp};
+use millstream_operator::accumulators::Accumulators;
 use millstream_operator::clock::ProcessingClock;
 use millstream_operator::operator::{Flow, Operator};
 use millstream_operator::watermark::WatermarkValve;
@@ -133,6 +134,8 @@ pub struct StreamTask {
     time_watch: TimeWatch,
     /// The last watermark that left.
     watermark_out: Timestamp,
+    /// Numbers that functions of its operators add up.
+    accumulators: Accumulators,
 }
 
 /// How far a source is with its next split.
@@ -168,6 +171,7 @@ impl StreamTask {
             valve,
             time_watch: TimeWatch::default(),
             watermark_out: MIN_WATERMARK,
+            accumulators: Accumulators::new(),
         }
     }
 
@@ -180,6 +184,12 @@ impl StreamTask {
     /// Fires timers by this clock instead of the system's.
     pub fn with_clock(mut self, clock: ProcessingClock) -> Self {
         self.timers.clock = clock;
+        self
+    }
+
+    /// Tells of these numbers.
+    pub fn with_accumulators(mut self, accumulators: Accumulators) -> Self {
+        self.accumulators = accumulators;
         self
     }
 
@@ -509,6 +519,11 @@ impl StreamTask {
     /// Something that people should hear of: event time stands still.
     pub fn take_notice(&mut self, now: Instant) -> Option<String> {
         self.time_watch.look(&self.valve, now)
+    }
+
+    /// Numbers that functions of its operators add up.
+    pub fn accumulators(&self) -> &Accumulators {
+        &self.accumulators
     }
 
     /// Records read and written, bytes from and to other processes.

@@ -160,7 +160,7 @@ impl TaskExecutor {
         for (attempt, counters) in metrics {
             let task = self.task_mut(id, attempt).filter(|task| task.is_live());
             if let Some(task) = task {
-                task.metrics = *counters;
+                task.metrics = counters.clone();
             }
         }
     }

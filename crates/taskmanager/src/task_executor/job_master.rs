@@ -191,7 +191,7 @@ impl TaskExecutor {
         // An attempt whose end has not been confirmed is still listed: a master that misses it
         // would take a finished task for a lost one.
         let executions = job.tasks.keys().copied().collect();
-        let metrics = job.tasks.iter().map(|(id, task)| (*id, task.metrics));
+        let metrics = job.tasks.iter().map(|(id, task)| (*id, task.metrics.clone()));
         let answer = ToJobMaster::HeartbeatFromTaskExecutor {
             resource: self.config.resource.clone(),
             executions,

@@ -257,7 +257,7 @@ impl TaskExecutor {
             Some(_) => ExecutionState::Failed,
             None => ExecutionState::Canceled,
         };
-        let metrics = task.metrics;
+        let metrics = task.metrics.clone();
         let update = TaskExecutionState { attempt, state, failure, metrics };
         self.enter(cx, id, attempt, update);
     }
