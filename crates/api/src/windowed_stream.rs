@@ -295,7 +295,7 @@ impl<K: Key, T: Record> WindowedStream<K, T> {
                         selector.boxed(),
                         how,
                         emit,
-                        LateRecords::new(late.clone()),
+                        LateRecords::of_task(late.clone(), context)?,
                         context,
                     ))
                 });
@@ -339,7 +339,7 @@ impl<K: Key, T: Record> WindowedStream<K, T> {
                 spec,
                 kept,
                 selector.boxed(),
-                LateRecords::new(late.clone()),
+                LateRecords::of_task(late.clone(), context)?,
                 context,
             ))
         });

@@ -276,6 +276,24 @@ fn accumulators_of_all_subtasks_are_in_the_result() -> Result<()> {
 }
 
 #[test]
+fn late_records_that_go_nowhere_are_counted() -> Result<()> {
+    let test = TestEnv::new().with_parallelism(2);
+    let (clicks, stream) = test.input::<u64>("clicks");
+    let windows = TumblingEventTimeWindows::of(Duration::from_secs(1));
+    let counts = stream.key_by(|n| n % 4).window(windows).count().name("counts");
+    let counts = test.output(&counts.map(|counted| counted.value));
+    let mut job = test.start("clicks")?;
+    clicks.push_at((0..20).map(|n| (n, 100)));
+    clicks.advance_watermark(5_000);
+    clicks.push_at((0..7).map(|n| (n, 200)));
+    clicks.end();
+    let result = job.finish()?;
+    assert_eq!(counts.take(), [5; 4]);
+    assert_eq!(result.accumulators["numLateRecordsDropped"].number(), Some(7));
+    Ok(())
+}
+
+#[test]
 fn arguments_are_the_test_s() -> Result<()> {
     let test = TestEnv::new().with_arguments(["--times", "3", "-D", "my.key=7"]);
     assert_eq!(test.env().arg_parsed::<u32>("times")?, Some(3));

@@ -1,20 +1,36 @@
 //! [`LateRecords`]: what becomes of records that come too late for all of their windows.
 
+use crate::accumulators::Accumulator;
+use crate::context::TaskContext;
 use crate::side_output::{OutputTag, SideOutputs};
 use millstream_core::time::Timestamp;
 use millstream_core::{OperatorError, Record};
+
+/// The accumulator that counts the late records of a task that went nowhere: Flink's name of the metric.
+pub const LATE_RECORDS_DROPPED: &str = "numLateRecordsDropped";
 
 /// Late records go to a side output, if one is named, and are counted.
 pub struct LateRecords<T> {
     tag: Option<OutputTag<T>>,
     sides: SideOutputs,
     count: u64,
+    /// Counts those that go nowhere, for people.
+    dropped: Option<Accumulator>,
 }
 
 impl<T: Record> LateRecords<T> {
     /// They go there, or nowhere.
     pub fn new(tag: Option<OutputTag<T>>) -> Self {
-        Self { tag, sides: SideOutputs::new(), count: 0 }
+        Self { tag, sides: SideOutputs::new(), count: 0, dropped: None }
+    }
+
+    /// The same; those that go nowhere are counted where people see it.
+    pub fn of_task(
+        tag: Option<OutputTag<T>>,
+        context: &TaskContext,
+    ) -> Result<Self, OperatorError> {
+        let dropped = Some(context.accumulators.counter(LATE_RECORDS_DROPPED)?);
+        Ok(Self { dropped, ..Self::new(tag) })
     }
 
     /// How many there were.
@@ -34,6 +50,8 @@ impl<T: Record> LateRecords<T> {
             self.sides.set_time(Some(time));
             self.sides.emit(tag, record);
             self.sides.check()?;
+        } else if let Some(dropped) = &self.dropped {
+            dropped.add(1);
         }
         Ok(())
     }
