@@ -21,6 +21,19 @@ pub struct OperatorSnapshot {
     pub tables: Vec<TableSnapshot>,
     /// State of the subtask itself.
     pub lists: Vec<ListSnapshot>,
+    /// What has to be done before the snapshot counts, in this order.
+    pub work: Vec<BesideTask>,
+}
+
+/// Work in the second half of a snapshot, besides writing state: making files of the operator's own
+/// durable. If the snapshot is given up before it is written, it is dropped.
+pub type BesideTask = Box<dyn FnOnce() -> Result<(), SnapshotError> + Send>;
+
+impl OperatorSnapshot {
+    /// There is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.tables.is_empty() && self.lists.is_empty() && self.work.is_empty()
+    }
 }
 
 /// One keyed state, frozen.

@@ -81,5 +81,6 @@ pub fn write_all<T>(
 pub fn finish<T>(writer: &mut dyn SinkWriter<T>) -> Result<(), OperatorError> {
     writer.finish()?;
     let mut prepared = writer.prepare_commit(CheckpointId(0))?;
-    writer.commit(&mut prepared)
+    prepared.durable.take().map_or(Ok(()), |make_durable| make_durable())?;
+    writer.commit(&mut prepared.committables)
 }

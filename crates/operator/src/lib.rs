@@ -7,7 +7,8 @@
 //! - [`item`]: how they write what they have to know after a restore;
 //! - [`either`]: two inputs as one;
 //! - [`side_output`]: further streams that an operator gives;
-//! - [`sink_operator`]: a sink at the end of a chain, and its committer;
+//! - [`sink_operator`]: a sink at the end of a chain, and its committer; `pre_commit`: what takes its time
+//!   before;
 //! - [`map`], [`flat_map`], [`key`], [`aggregate`], [`combine`], [`partitioner`]: the operators;
 //! - [`change`]: results that change; [`top_n`], [`deduplicate`], which give them, and [`materialize`],
 //!   which makes rows of them;
@@ -39,6 +40,7 @@ pub mod materialize;
 pub mod operator;
 pub mod partitioner;
 pub mod plan;
+mod pre_commit;
 pub mod process;
 pub mod side_output;
 pub mod sink;

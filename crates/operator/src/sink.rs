@@ -14,6 +14,7 @@ use crate::context::TaskContext;
 use millstream_core::OperatorError;
 use millstream_core::checkpoint::CheckpointId;
 
+pub use crate::pre_commit::MakeDurable;
 pub use millstream_checkpoint::handle::ListMode;
 pub use millstream_checkpoint::snapshot::{
     ListSnapshot, OperatorSnapshot, RestoredList, RestoredOperator,
@@ -35,6 +36,23 @@ pub trait Sink<T>: Send + 'static {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Committable(pub Vec<u8>);
 
+/// What was written for a checkpoint.
+#[derive(Default)]
+pub struct Prepared {
+    /// What is to be made visible when the checkpoint is complete.
+    pub committables: Vec<Committable>,
+    /// What has to be done first for it to be durable, if that takes its time. It is done beside the
+    /// task, which goes on, before the checkpoint can be complete; if that one is given up first, with
+    /// the next one. A failure fails the task.
+    pub durable: Option<MakeDurable>,
+}
+
+impl From<Vec<Committable>> for Prepared {
+    fn from(committables: Vec<Committable>) -> Self {
+        Self { committables, durable: None }
+    }
+}
+
 /// Writes the records of one subtask.
 pub trait SinkWriter<T> {
     /// Takes all the records. The vector keeps its memory.
@@ -51,13 +69,10 @@ pub trait SinkWriter<T> {
         self.flush()
     }
 
-    /// Makes durable what was written since the last call, but not visible. The number of a checkpoint
-    /// is never used twice; it is 0 at the end of a job that takes none.
-    fn prepare_commit(
-        &mut self,
-        _checkpoint: CheckpointId,
-    ) -> Result<Vec<Committable>, OperatorError> {
-        self.flush().map(|()| Vec::new())
+    /// Makes durable what was written since the last call, or says how, but not visible. The number of a
+    /// checkpoint is never used twice; it is 0 at the end of a job that takes none.
+    fn prepare_commit(&mut self, _checkpoint: CheckpointId) -> Result<Prepared, OperatorError> {
+        self.flush().map(|()| Prepared::default())
     }
 
     /// Makes these visible, in order, and takes away those that are. Each may have been committed

@@ -9,6 +9,7 @@
 use crate::context::TaskContext;
 use crate::item;
 use crate::operator::{Flow, Operator};
+use crate::pre_commit::PreCommits;
 use crate::sink::{Committable, SinkWriter};
 use millstream_checkpoint::handle::ListMode;
 use millstream_checkpoint::snapshot::{ListSnapshot, OperatorSnapshot, RestoredOperator};
@@ -36,6 +37,8 @@ pub struct SinkOperator<T> {
     writer: Box<dyn SinkWriter<T>>,
     /// What was prepared for each checkpoint, and not committed.
     waiting: BTreeMap<CheckpointId, Vec<Committable>>,
+    /// What has to be done for it to be durable.
+    pre_commits: PreCommits,
     /// Barriers of savepoints after which the job goes on: their completion commits nothing.
     savepoints: BTreeSet<CheckpointId>,
     /// Without checkpoints the end of the input commits.
@@ -56,6 +59,7 @@ impl<T: Record> SinkOperator<T> {
         Ok(Self {
             writer,
             waiting: BTreeMap::new(),
+            pre_commits: PreCommits::default(),
             savepoints: BTreeSet::new(),
             checkpointing: context.checkpointing,
             retries: retries.map_err(|error| OperatorError::from_error(&error))?,
@@ -65,14 +69,19 @@ impl<T: Record> SinkOperator<T> {
 
     fn prepare(&mut self, checkpoint: CheckpointId) -> Result<(), OperatorError> {
         let prepared = self.writer.prepare_commit(checkpoint)?;
-        if !prepared.is_empty() {
-            self.waiting.entry(checkpoint).or_default().extend(prepared);
+        if !prepared.committables.is_empty() {
+            self.waiting.entry(checkpoint).or_default().extend(prepared.committables);
+        }
+        if let Some(work) = prepared.durable {
+            self.pre_commits.add(checkpoint, work);
         }
         Ok(())
     }
 
     /// Commits what waited for this checkpoint or for one before it.
     fn commit(&mut self, checkpoint: CheckpointId) -> Result<(), OperatorError> {
+        // Done long ago, but for a job that takes no checkpoints.
+        self.pre_commits.settle(checkpoint)?;
         while let Some(entry) = self.waiting.first_entry().filter(|e| *e.key() <= checkpoint) {
             let number = *entry.key();
             let mut committables = entry.remove();
@@ -124,6 +133,7 @@ impl<T: Record> Operator for SinkOperator<T> {
         _out: &mut dyn AnyBatch,
         _room: usize,
     ) -> Result<Flow, OperatorError> {
+        self.pre_commits.check()?;
         let batch = cast::<T>(input);
         self.writer.write(&mut batch.items)?;
         batch.clear();
@@ -131,6 +141,7 @@ impl<T: Record> Operator for SinkOperator<T> {
     }
 
     fn flush(&mut self, _out: &mut dyn AnyBatch, _room: usize) -> Result<Flow, OperatorError> {
+        self.pre_commits.check()?;
         self.writer.flush().map(|()| Flow::Drained)
     }
 
@@ -159,7 +170,9 @@ impl<T: Record> Operator for SinkOperator<T> {
         barrier: &Barrier,
         state: &mut OperatorSnapshot,
     ) -> Result<(), OperatorError> {
+        self.pre_commits.check()?;
         self.prepare(barrier.checkpoint)?;
+        state.work.push(self.pre_commits.beside_task(barrier.checkpoint));
         if barrier.kind.is_savepoint() && !barrier.kind.stops() {
             self.savepoints.insert(barrier.checkpoint);
         }
@@ -185,6 +198,11 @@ impl<T: Record> Operator for SinkOperator<T> {
         self.commit(checkpoint)
     }
 
+    fn checkpoint_aborted(&mut self, _checkpoint: CheckpointId) -> Result<(), OperatorError> {
+        // Perhaps because something could not be made durable.
+        self.pre_commits.check()
+    }
+
     fn close(&mut self, completed: bool) -> Result<(), OperatorError> {
         self.writer.close(completed)
     }
@@ -194,6 +212,8 @@ impl<T: Record> Operator for SinkOperator<T> {
 mod tests {
     use super::*;
     use crate::harness::OperatorHarness;
+    use crate::sink::{MakeDurable, Prepared};
+    use millstream_checkpoint::snapshot::SnapshotError;
     use millstream_core::checkpoint::{Alignment, SnapshotKind};
     use millstream_core::time::Timestamp;
     use std::cell::RefCell;
@@ -205,6 +225,8 @@ mod tests {
         written: Vec<u64>,
         visible: Vec<String>,
         failures: Vec<&'static str>,
+        /// What has to be done for the next checkpoint.
+        durable: Option<MakeDurable>,
         pauses: Vec<Duration>,
     }
 
@@ -225,10 +247,11 @@ mod tests {
             Ok(())
         }
 
-        fn prepare_commit(&mut self, at: CheckpointId) -> Result<Vec<Committable>, OperatorError> {
+        fn prepare_commit(&mut self, at: CheckpointId) -> Result<Prepared, OperatorError> {
             let written = world(|world| std::mem::take(&mut world.written));
             let all = written.iter().map(|n| Committable(format!("{at}:{n}").into_bytes()));
-            Ok(all.collect())
+            let durable = world(|world| world.durable.take());
+            Ok(Prepared { committables: all.collect(), durable })
         }
 
         fn commit(&mut self, committables: &mut Vec<Committable>) -> Result<(), OperatorError> {
@@ -372,5 +395,49 @@ mod tests {
                         (`sink.committer.retries`): a; then: b";
         assert_eq!(error.message, expected);
         assert!(visible().is_empty());
+    }
+
+    #[test]
+    fn the_task_goes_on_while_what_was_prepared_is_made_durable() {
+        use std::sync::mpsc::channel;
+        let mut sink = operator(true);
+        write(&mut sink, 1);
+        let ((begun, begins), (release, released)) = (channel(), channel::<()>());
+        let sync: MakeDurable = Box::new(move || {
+            begun.send(()).expect("the test waits");
+            released.recv().map_err(|error| OperatorError::from_error(&error))
+        });
+        world(|world| world.durable = Some(sync));
+        let mut state = snapshot(&mut sink, 1, SnapshotKind::Checkpoint);
+        let beside = std::thread::spawn(move || state.work.drain(..).try_for_each(|work| work()));
+        begins.recv().expect("it is done beside the task");
+        write(&mut sink, 2);
+        let later = snapshot(&mut sink, 2, SnapshotKind::Checkpoint);
+        write(&mut sink, 3);
+        assert_eq!(world(|world| world.written.clone()), [3], "what came later is written");
+        release.send(()).expect("it waits");
+        assert_eq!(beside.join().expect("no panic"), Ok(()));
+        drop(later);
+        sink.checkpoint_completed(CheckpointId(1)).expect("it can be committed");
+        assert_eq!(visible(), ["1:1"]);
+    }
+
+    #[test]
+    fn what_could_not_be_made_durable_fails_the_snapshot_and_then_the_task() {
+        let mut sink = operator(true);
+        write(&mut sink, 1);
+        let failed = || Err(OperatorError::new("could not sync `part-1`"));
+        world(|world| world.durable = Some(Box::new(failed)));
+        let first = snapshot(&mut sink, 1, SnapshotKind::Checkpoint);
+        let second = snapshot(&mut sink, 2, SnapshotKind::Checkpoint);
+        for mut state in [first, second] {
+            let work = state.work.pop().expect("there is some");
+            assert_eq!(work(), Err(SnapshotError::Operator("could not sync `part-1`".to_owned())));
+        }
+        let error = sink.checkpoint_aborted(CheckpointId(1)).expect_err("the task begins again");
+        assert_eq!(error.message, "could not sync `part-1`");
+        let flow = sink.flush(&mut Batch::<()>::new(), 1);
+        assert_eq!(flow.map_err(|error| error.message), Err("could not sync `part-1`".to_owned()));
+        assert!(sink.checkpoint_completed(CheckpointId(2)).is_err() && visible().is_empty());
     }
 }

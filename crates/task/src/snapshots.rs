@@ -1,7 +1,8 @@
 //! Writes what tasks hand over at barriers: one thread per job process, which may block. It begins
 //! with the first snapshot.
 //!
-//! A task's part of a checkpoint is acknowledged when all its files are durable; if that fails it is
+//! A task's part of a checkpoint is acknowledged when all its files are durable, those of its sinks too; if
+//! that fails it is
 //! declined, and no file is left. What has been given up meanwhile is dropped where that is cheap:
 //! before it is begun, and between two states. What is acknowledged all the same is thrown away by
 //! the master, which knows its files by the acknowledgement.
@@ -333,7 +334,9 @@ impl Shared {
             let before = [&base, &settled].map(|base| base.as_ref()?.operators.get(&id));
             let is_wanted = || self.is_wanted(attempt, checkpoint);
             let written = write_operator(&mut writer, operator, before, kind, is_wanted)?;
-            state.operators.insert(id, written);
+            if has_state {
+                state.operators.insert(id, written);
+            }
         }
         for rows in in_flight {
             state.in_flight.push(writer.in_flight(rows)?);
@@ -357,6 +360,7 @@ impl Shared {
 
     fn is_wanted(&self, attempt: ExecutionAttemptId, checkpoint: CheckpointId) -> bool {
         let state = lock(&self.state);
+            let has_state = !operator.tables.is_empty() || !operator.lists.is_empty();
         let task = state.tasks.get(&attempt);
         !state.closed && task.is_some_and(|task| !task.aborted.contains(&checkpoint))
     }
@@ -429,3 +433,9 @@ fn write_operator<'a>(
 
 #[cfg(all(test, not(shuttle)))]
 mod tests;
+    for work in operator.work {
+        if !is_wanted() {
+            return Err(Unwritten::Dropped);
+        }
+        work()?;
+    }

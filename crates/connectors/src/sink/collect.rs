@@ -4,7 +4,7 @@ use crate::failure::failure;
 use millstream_core::OperatorError;
 use millstream_core::checkpoint::CheckpointId;
 use millstream_operator::context::TaskContext;
-use millstream_operator::sink::{Committable, Sink, SinkWriter};
+use millstream_operator::sink::{Prepared, Sink, SinkWriter};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -127,15 +127,12 @@ impl<T> SinkWriter<T> for Writer<T> {
         Ok(())
     }
 
-    fn prepare_commit(
-        &mut self,
-        checkpoint: CheckpointId,
-    ) -> Result<Vec<Committable>, OperatorError> {
+    fn prepare_commit(&mut self, checkpoint: CheckpointId) -> Result<Prepared, OperatorError> {
         let mut parts = self.collector.lock();
         if let Some(mut records) = parts.remove(&(self.subtask, OPEN)) {
             parts.entry((self.subtask, checkpoint)).or_default().append(&mut records);
         }
-        Ok(Vec::new())
+        Ok(Prepared::default())
     }
 
     fn close(&mut self, completed: bool) -> Result<(), OperatorError> {

@@ -84,6 +84,7 @@ impl Snapshots {
         let groups = KeyGroupRange(0..max.get());
         let mut writer = TaskStateWriter::new(storage, exclusive, shared, groups, 0);
         let mut state = OperatorState::default();
+        snapshot.work.into_iter().try_for_each(|work| work())?;
         for table in snapshot.tables {
             let last = self.last.as_ref();
             let last = last.and_then(|last| last.tables.iter().find(|t| t.name == table.name));

@@ -73,7 +73,7 @@ fn snapshot_of(content: Box<dyn FrozenTable>, id: u64, kind: SnapshotKind) -> Bo
     let table = TableSnapshot { name: "table".to_owned(), schema, content };
     let (name, mode, schema) = ("list".to_owned(), ListMode::Split, None);
     let list = ListSnapshot { name, mode, schema, items: vec![vec![1, 2, 3]] };
-    let operator = OperatorSnapshot { tables: vec![table], lists: vec![list] };
+    let operator = OperatorSnapshot { tables: vec![table], lists: vec![list], work: Vec::new() };
     Box::new(TaskSnapshot {
         in_flight: Vec::new(),
         barrier: Barrier { checkpoint, timestamp: 0, kind, alignment },
@@ -246,4 +246,23 @@ fn a_task_without_checkpoints_declines_and_one_that_has_ended_says_nothing() {
     bench.write(2, SnapshotKind::Checkpoint);
     bench.snapshots.close();
     assert!(bench.events.try_recv().is_err());
+}
+
+#[test]
+fn nothing_is_acknowledged_before_what_sinks_wrote_is_durable() {
+    let bench = Bench::new();
+    let (release, released) = channel::<()>();
+    let mut first = snapshot(1, SnapshotKind::Checkpoint, false);
+    first.operators[0].1.work.push(Box::new(move || {
+        released.recv().map_err(|error| SnapshotError::Operator(error.to_string()))
+    }));
+    bench.snapshots.write(attempt(), first);
+    assert!(bench.events.recv_timeout(Duration::from_millis(50)).is_err());
+    release.send(()).expect("it waits");
+    bench.acknowledged(1);
+    let mut second = snapshot(2, SnapshotKind::Checkpoint, false);
+    let failed = || Err(SnapshotError::Operator("could not sync `part-1`".to_owned()));
+    second.operators[0].1.work.push(Box::new(failed));
+    bench.snapshots.write(attempt(), second);
+    assert_eq!(bench.declined(2), "could not sync `part-1`");
 }

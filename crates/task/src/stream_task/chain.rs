@@ -2,7 +2,9 @@
 //! buffer `i + 1`; the last buffer is the task's output. Watermarks lie behind the records of a buffer.
 
 use crate::failure::{TaskError, guard};
-use millstream_checkpoint::snapshot::{OperatorSnapshot, RestoredOperator};
+use millstream_checkpoint::snapshot::{
+    BesideTask, OperatorSnapshot, RestoredOperator, SnapshotError,
+};
 use millstream_core::OperatorError;
 use millstream_core::checkpoint::Barrier;
 use millstream_core::ids::OperatorId;
@@ -220,7 +222,9 @@ impl Chain {
         for stage in self.stages.iter_mut().rev() {
             let mut state = OperatorSnapshot::default();
             guard(&stage.label, || stage.operator.snapshot(barrier, &mut state))?;
-            if !state.tables.is_empty() || !state.lists.is_empty() {
+            if !state.is_empty() {
+                let work = std::mem::take(&mut state.work).into_iter();
+                state.work = work.map(|work| labelled(work, &stage.label)).collect();
                 states.push((stage.id, state));
             }
         }
@@ -286,4 +290,11 @@ impl Stage {
             Call::AdvanceWatermark(time) => operator.advance_watermark(time, out, room),
         })
     }
+}
+/// Whoever hears of a failure hears whose it is.
+fn labelled(work: BesideTask, label: &OperatorLabel) -> BesideTask {
+    let name = label.name.clone();
+    Box::new(move || {
+        work().map_err(|error| SnapshotError::Operator(format!("operator `{name}`: {error}")))
+    })
 }

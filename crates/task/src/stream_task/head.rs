@@ -308,7 +308,7 @@ impl Head {
         let items = guard(label, || source.snapshot())?;
         let (name, mode, schema) = (SPLITS.to_owned(), ListMode::Split, None);
         let lists = vec![ListSnapshot { name, mode, schema, items }];
-        to.push((*id, OperatorSnapshot { tables: Vec::new(), lists }));
+        to.push((*id, OperatorSnapshot { lists, ..OperatorSnapshot::default() }));
         Ok(())
     }
 

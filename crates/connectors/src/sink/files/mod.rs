@@ -1,6 +1,7 @@
 //! Sinks that write files: a directory with parts of each subtask, each record exactly once.
 //!
-//! A part is written under a hidden name. When a barrier passes, it is made durable and sealed; when
+//! A part is written under a hidden name. When a barrier passes, the next one is begun, and that one is made
+//! durable and sealed, beside the task; when
 //! that checkpoint is complete, it gets its visible name, and the subtask goes on with the next part.
 //! Without checkpoints all that happens once, at the end. So what is visible is whole, never changes,
 //! and is never written again.

@@ -1,4 +1,5 @@
-//! One part file on its way: written under a hidden name, made whole, sealed for a checkpoint.
+//! One part file on its way: written under a hidden name, made whole, sealed for a checkpoint, which syncs
+//! it and is done beside the task.
 //!
 //! A part that is dropped on that way (a failure, a cancellation, a panic) removes its file. A sealed
 //! one stays, whatever becomes of the task: its checkpoint may turn out to be complete.
@@ -23,9 +24,10 @@ pub(super) struct Part {
     buffer: Vec<u8>,
 }
 
-/// A part that is whole and durable, under the name under which it was written.
+/// A part that is whole, under the name under which it was written.
 pub(super) struct WholePart {
     hidden: HiddenFile,
+    file: File,
     bytes: u64,
 }
 
@@ -70,19 +72,25 @@ impl Part {
         written.map_err(|error| file_failure("write file", self.hidden.path(), &error))
     }
 
-    /// Nothing more comes: makes the bytes durable. A failure is final, the part goes with it.
+    /// Nothing more comes.
     pub(super) fn finish(mut self) -> Result<WholePart, OperatorError> {
         self.write_buffer()?;
-        let synced = self.file.sync_all();
-        synced.map_err(|error| file_failure("write file", self.hidden.path(), &error))?;
-        Ok(WholePart { hidden: self.hidden, bytes: self.written })
+        Ok(WholePart { hidden: self.hidden, file: self.file, bytes: self.written })
     }
 }
 
 impl WholePart {
-    /// Gives it the name under which it waits to be committed; gives its length. From here on it is
-    /// the checkpoint's. The new name is durable when the directory has been synced.
-    pub(super) fn seal(mut self, pending: &Path) -> Result<u64, OperatorError> {
+    /// Its length.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Makes the bytes durable, and gives it the name under which it waits to be committed. From here on
+    /// it is the checkpoint's. The new name is durable when the directory has been synced. A failure is
+    /// final, the part goes with it.
+    pub(super) fn seal(mut self, pending: &Path) -> Result<(), OperatorError> {
+        let synced = self.file.sync_all();
+        synced.map_err(|error| file_failure("sync file", self.hidden.path(), &error))?;
         let hidden = self.hidden.path();
         fs::rename(hidden, pending).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => failure(
@@ -93,7 +101,7 @@ impl WholePart {
             _ => file_failure(&format!("rename `{}` to", hidden.display()), pending, &error),
         })?;
         self.hidden.0 = None;
-        Ok(self.bytes)
+        Ok(())
     }
 }
 

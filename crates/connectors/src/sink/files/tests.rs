@@ -244,6 +244,7 @@ impl Task {
         };
         let mut state = OperatorSnapshot::default();
         self.0.snapshot(&barrier, &mut state).expect("it can be prepared");
+        state.work.drain(..).for_each(|work| work().expect("it can be made durable"));
         let list = |list: ListSnapshot| RestoredList {
             name: list.name,
             schema: list.schema,
@@ -417,7 +418,9 @@ fn each_part_begins_as_its_format_says() {
         writer.write(&mut vec![(checkpoint, 2)]).expect("it can be written");
         let mut prepared =
             writer.prepare_commit(CheckpointId(checkpoint)).expect("it can be sealed");
-        writer.commit(&mut prepared).expect("it can be committed");
+        let make_durable = prepared.durable.take().expect("there is a part");
+        make_durable().expect("it can be made durable");
+        writer.commit(&mut prepared.committables).expect("it can be committed");
     }
     assert_eq!(content(&scratch, "part-0-1.csv"), "a,b\n1,2\n");
     assert_eq!(content(&scratch, "part-0-2.csv"), "a,b\n2,2\n");
@@ -444,4 +447,33 @@ fn a_directory_that_vanishes_fails_the_commit_and_loses_nothing_silently() {
     fs::remove_dir_all(&directory).expect("it is there");
     let error = task.0.checkpoint_completed(CheckpointId(1)).expect_err("the part is gone");
     assert!(error.message.contains("neither of them is there"), "{error}");
+}
+
+#[test]
+fn a_part_is_made_durable_beside_the_task_and_the_next_one_is_written_meanwhile() {
+    let scratch = Scratch::new();
+    let mut writer = text_files(scratch.path()).writer(&place(0, 1, 0)).expect("it can be");
+    writer.write(&mut vec![1]).expect("it can be written");
+    let mut prepared = writer.prepare_commit(CheckpointId(1)).expect("it can be prepared");
+    writer.write(&mut vec![2]).expect("it can be written");
+    let [first, second] = [0, 1].map(|number| in_progress(0, "g_0", number));
+    assert_eq!(scratch.names(), [first, second.clone()], "nothing was synced and renamed yet");
+    let make_durable = prepared.durable.take().expect("there is a part");
+    std::thread::spawn(make_durable).join().expect("no panic").expect("it can be made durable");
+    assert_eq!(scratch.names(), [names().pending(0, CheckpointId(1), 0), second]);
+    writer.commit(&mut prepared.committables).expect("it can be committed");
+    assert_eq!(content(&scratch, "part-0-1"), "1\n");
+}
+
+#[test]
+fn a_part_that_cannot_be_made_durable_is_named_and_given_up() {
+    let scratch = Scratch::new();
+    let directory = scratch.path().join("out");
+    let mut writer = text_files(&directory).writer(&place(0, 1, 0)).expect("it can be");
+    writer.write(&mut vec![1]).expect("it can be written");
+    let prepared = writer.prepare_commit(CheckpointId(1)).expect("it can be prepared");
+    fs::remove_dir_all(&directory).expect("it is there");
+    let error = prepared.durable.expect("there is a part")().expect_err("its directory is gone");
+    let name = in_progress(0, "g_0", 0);
+    assert!(error.message.contains(&name), "{error}");
 }

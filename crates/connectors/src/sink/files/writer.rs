@@ -9,7 +9,8 @@ use millstream_core::OperatorError;
 use millstream_core::checkpoint::CheckpointId;
 use millstream_operator::item;
 use millstream_operator::sink::{
-    Committable, ListMode, ListSnapshot, OperatorSnapshot, RestoredOperator, SinkWriter,
+    Committable, ListMode, ListSnapshot, MakeDurable, OperatorSnapshot, Prepared, RestoredOperator,
+    SinkWriter,
 };
 use std::marker::PhantomData;
 use std::os::unix::ffi::OsStrExt;
@@ -74,17 +75,19 @@ impl<T, F> Writer<T, F> {
         self.at_end.drain(..).for_each(|name| self.place.remember(name));
     }
 
-    /// Makes the whole parts durable for a checkpoint, each under a name of its own.
-    fn seal(&mut self, checkpoint: CheckpointId) -> Result<Vec<Commit>, OperatorError> {
+    /// The whole parts are for a checkpoint: how they are made durable, each under a name of its own, and
+    /// what is to be done when it is complete.
+    fn seal(&mut self, checkpoint: CheckpointId) -> (Vec<Commit>, Option<MakeDurable>) {
         let Place { directory, names, subtask, execution, .. } = &self.place;
-        let mut commits = Vec::new();
+        let (mut commits, mut sealing) = (Vec::new(), Vec::new());
         for (number, part) in self.whole.drain(..).enumerate() {
             let pending = names.pending(*subtask, checkpoint, number as u64);
             let name = names.visible(*subtask, checkpoint, number as u64);
-            let bytes = part.seal(&directory.join(&pending))?;
             if checkpoint == END {
                 self.at_end.push(name.clone());
             }
+            let bytes = part.bytes();
+            sealing.push((part, directory.join(&pending)));
             commits.push(Commit::Publish(Publish {
                 directory: directory.as_os_str().as_bytes().to_vec(),
                 pending,
@@ -94,10 +97,13 @@ impl<T, F> Writer<T, F> {
                 execution: execution.clone(),
             }));
         }
-        if !commits.is_empty() {
-            sync_directory(directory)?;
-        }
-        Ok(commits)
+        let directory = directory.clone();
+        let make_durable = move || {
+            sealing.into_iter().try_for_each(|(part, pending)| part.seal(&pending))?;
+            sync_directory(&directory)
+        };
+        let is_needed = !commits.is_empty();
+        (commits, is_needed.then(|| Box::new(make_durable) as MakeDurable))
     }
 }
 
@@ -187,10 +193,7 @@ impl<T, F: Format<T>> SinkWriter<T> for Writer<T, F> {
         if part.len() >= self.part_bytes_max { self.close_part() } else { Ok(()) }
     }
 
-    fn prepare_commit(
-        &mut self,
-        checkpoint: CheckpointId,
-    ) -> Result<Vec<Committable>, OperatorError> {
+    fn prepare_commit(&mut self, checkpoint: CheckpointId) -> Result<Prepared, OperatorError> {
         if !self.ready {
             self.begin(false)?;
         }
@@ -202,9 +205,9 @@ impl<T, F: Format<T>> SinkWriter<T> for Writer<T, F> {
         if is_wanted {
             self.close_part()?;
         }
-        let mut commits = self.seal(checkpoint)?;
+        let (mut commits, durable) = self.seal(checkpoint);
         commits.append(&mut self.removals);
-        Ok(commits.iter().map(Commit::encode).collect())
+        Ok(Prepared { committables: commits.iter().map(Commit::encode).collect(), durable })
     }
 
     fn commit(&mut self, committables: &mut Vec<Committable>) -> Result<(), OperatorError> {
