@@ -8,6 +8,7 @@
 //! Invariant: no more slots are held for a requirement than were needed at some time since the
 //! number of held ones last fell; an offer never adds to a surplus.
 
+use crate::execution_graph::vertex::Place;
 use crate::mutant;
 use crate::scheduler::slot_sharing::SharedSlotId;
 use millstream_core::ids::{AllocationId, ResourceId};
@@ -103,19 +104,41 @@ impl SlotPool {
         self.slots.values().filter(|slot| slot.matched == *matched).count() as u32
     }
 
-    /// Gives a free slot to a shared slot: the one that it had before, else the first one, worker
-    /// by worker, so that neighbours come to share a process.
-    pub fn take(
+    /// Gives each shared slot that wants one a free slot, as far as there are any: the one that it had
+    /// before, else another one of the same worker, for its state may be there, else the first one, worker
+    /// by worker, so that neighbours come to share a process. Nobody gets a slot because of its number that
+    /// somebody else wants back.
+    pub fn deal(
+        &mut self,
+        profile: ResourceProfile,
+        wanted: &[(SharedSlotId, Option<Place>)],
+    ) -> Vec<(SharedSlotId, AllocationId, ResourceId)> {
+        let mut dealt = Vec::new();
+        let mut left: Vec<_> = wanted.iter().collect();
+        for likes in [had_it, was_there, anything] {
+            left.retain(|(holder, previous)| {
+                let taken = self.take(profile, *holder, |allocation, slot| {
+                    likes(previous.as_ref(), allocation, slot)
+                });
+                let Some((allocation, resource)) = taken else { return true };
+                dealt.push((*holder, allocation, resource));
+                false
+            });
+        }
+        dealt
+    }
+
+    /// The first free slot that is liked, worker by worker.
+    fn take(
         &mut self,
         profile: ResourceProfile,
         holder: SharedSlotId,
-        previous: Option<AllocationId>,
+        likes: impl Fn(AllocationId, &PoolSlot) -> bool,
     ) -> Option<(AllocationId, ResourceId)> {
         let free =
             self.slots.iter().filter(|(_, slot)| slot.holder.is_none() && slot.matched == profile);
-        let best = free.min_by_key(|(allocation, slot)| {
-            (previous != Some(**allocation), &slot.resource, slot.index)
-        });
+        let liked = free.filter(|(allocation, slot)| likes(**allocation, slot));
+        let best = liked.min_by_key(|(_, slot)| (&slot.resource, slot.index));
         let allocation = *best?.0;
         let slot = self.slots.get_mut(&allocation)?;
         slot.holder = Some(holder);
@@ -255,6 +278,18 @@ impl SlotPool {
     }
 }
 
+fn had_it(previous: Option<&Place>, allocation: AllocationId, _slot: &PoolSlot) -> bool {
+    previous.is_some_and(|place| place.allocation == allocation)
+}
+
+fn was_there(previous: Option<&Place>, _allocation: AllocationId, slot: &PoolSlot) -> bool {
+    previous.is_some_and(|place| place.resource == slot.resource)
+}
+
+fn anything(_previous: Option<&Place>, _allocation: AllocationId, _slot: &PoolSlot) -> bool {
+    true
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -313,25 +348,43 @@ mod tests {
         assert!(pool.offer(&worker("w"), &big_offer(2), Mono(0)));
         assert!(pool.offer(&worker("w"), &small_offer, Mono(0)));
         assert!(!pool.offer(&worker("w"), &big_offer(3), Mono(0)));
-        assert!(pool.take(big, shared(0), None).is_some_and(|(id, _)| id == AllocationId(2)));
-        assert!(pool.take(big, shared(1), None).is_none());
+        let dealt = pool.deal(big, &[(shared(0), None), (shared(1), None)]);
+        assert_eq!(dealt, [(shared(0), AllocationId(2), worker("w"))]);
         pool.check();
     }
 
+    fn place(resource: &str, allocation: u128) -> Option<Place> {
+        let (resource, allocation) = (worker(resource), AllocationId(allocation));
+        Some(Place { resource, allocation, data_address: String::new() })
+    }
+
     #[test]
-    fn a_shared_slot_gets_the_slot_that_it_had_else_the_first_one() {
-        let mut pool = pool(3, 3);
-        let had = Some(AllocationId(2));
-        assert_eq!(pool.take(ANY, shared(0), had).map(|(id, _)| id), had);
-        let mut next = || pool.take(ANY, shared(1), had).map(|(id, _)| id.0);
-        assert_eq!([next(), next(), next()], [Some(1), Some(3), None]);
+    fn a_shared_slot_gets_the_slot_that_it_had_else_one_where_it_was_else_the_first_one() {
+        let mut pool = SlotPool::default();
+        pool.require(ANY, 4);
+        for (resource, allocation) in [("a", 1), ("a", 2), ("b", 3), ("b", 4)] {
+            let offer = offer(allocation, allocation as u32);
+            assert!(pool.offer(&worker(resource), &offer, Mono(0)));
+        }
+        let wanted = [
+            (shared(0), None),
+            // What it had is gone with a worker that has come back.
+            (shared(1), place("b", 9)),
+            (shared(2), place("a", 1)),
+            (shared(3), place("gone", 7)),
+            (shared(4), None),
+        ];
+        let mut dealt = pool.deal(ANY, &wanted);
+        dealt.sort();
+        let dealt: Vec<_> = dealt.iter().map(|(id, slot, _)| (id.index, slot.0)).collect();
+        assert_eq!(dealt, [(0, 2), (1, 3), (2, 1), (3, 4)]);
+        pool.check();
     }
 
     #[test]
     fn a_freed_slot_stays_until_it_is_beyond_the_needs_and_has_been_idle_for_long_enough() {
         let mut pool = pool(2, 2);
-        pool.take(ANY, shared(0), Some(AllocationId(1)));
-        pool.take(ANY, shared(1), Some(AllocationId(2)));
+        pool.deal(ANY, &[(shared(0), place("w", 1)), (shared(1), place("w", 2))]);
         pool.free(AllocationId(1), Mono(100));
         assert_eq!(pool.next_idle(50_000), None);
         pool.require(ANY, 1);

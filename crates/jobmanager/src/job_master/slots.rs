@@ -33,12 +33,10 @@ impl JobMaster {
     /// Tells the pool what is needed, and gives its free slots to whoever wants one.
     pub(super) fn match_slots(&mut self, cx: &mut Context<'_>) {
         self.pool.require(TASK_PROFILE, self.scheduler.slots().needed());
-        let wanted: Vec<_> = self.scheduler.slots().wanted().collect();
-        for (shared, previous, _) in wanted {
-            let Some((allocation, resource)) = self.pool.take(TASK_PROFILE, shared, previous)
-            else {
-                break;
-            };
+        let wanted = self.scheduler.slots().wanted();
+        let wanted: Vec<_> =
+            wanted.map(|(shared, previous, _)| (shared, previous.cloned())).collect();
+        for (shared, allocation, resource) in self.pool.deal(TASK_PROFILE, &wanted) {
             let Some(worker) = self.workers.get(&resource) else {
                 // `check` asserts that slots are of registered workers only.
                 continue;

@@ -38,9 +38,9 @@ pub struct SharedSlots {
     group_of: Vec<usize>,
     /// By shared slot.
     slots: BTreeMap<SharedSlotId, SharedSlot>,
-    /// The allocation that a shared slot had last, which it would like to have again: state may
-    /// still be there.
-    previous: BTreeMap<SharedSlotId, AllocationId>,
+    /// The place that a shared slot had last, which it would like to have again: state may still be
+    /// there.
+    previous: BTreeMap<SharedSlotId, Place>,
 }
 
 impl SharedSlots {
@@ -86,8 +86,9 @@ impl SharedSlots {
             return None;
         }
         let place = self.slots.remove(&id)?.place?;
-        self.previous.insert(id, place.allocation);
-        Some(place.allocation)
+        let allocation = place.allocation;
+        self.previous.insert(id, place);
+        Some(allocation)
     }
 
     /// The shared slot got a place.
@@ -105,9 +106,10 @@ impl SharedSlots {
             place.is_some_and(|place| place.allocation == allocation)
         };
         let (id, slot) = self.slots.iter_mut().find(|(_, slot)| has(slot))?;
-        slot.place = None;
+        let id = *id;
         slot.wanted_since = now;
-        Some(*id)
+        self.previous.extend(slot.place.take().map(|place| (id, place)));
+        Some(id)
     }
 
     /// Those who need the shared slot.
@@ -143,12 +145,12 @@ impl SharedSlots {
         placed.count() as u32
     }
 
-    /// The shared slots without a place: which allocation each would like, and since when it waits.
-    pub fn wanted(&self) -> impl Iterator<Item = (SharedSlotId, Option<AllocationId>, Mono)> + '_ {
+    /// The shared slots without a place: which one each would like, and since when it waits.
+    pub fn wanted(&self) -> impl Iterator<Item = (SharedSlotId, Option<&Place>, Mono)> + '_ {
         self.slots
             .iter()
             .filter(|(_, slot)| slot.place.is_none())
-            .map(|(id, slot)| (*id, self.previous.get(id).copied(), slot.wanted_since))
+            .map(|(id, slot)| (*id, self.previous.get(id), slot.wanted_since))
     }
 
     /// Waiting starts over for every slot without a place.
@@ -205,7 +207,7 @@ mod tests {
         assert_eq!(slots.needed(), 0);
         slots.reserve(b, Mono(9));
         let again = slots.wanted().next();
-        assert_eq!(again, Some((wanted, Some(AllocationId(7)), Mono(9))));
+        assert_eq!(again, Some((wanted, Some(&place("w", 7)), Mono(9))));
         slots.check();
     }
 
@@ -218,6 +220,6 @@ mod tests {
         assert_eq!(slots.wanted().next(), None);
         assert_eq!(slots.unassign(AllocationId(8), Mono(5)), None);
         assert_eq!(slots.unassign(AllocationId(7), Mono(5)), Some(wanted));
-        assert_eq!(slots.wanted().next(), Some((wanted, None, Mono(5))));
+        assert_eq!(slots.wanted().next(), Some((wanted, Some(&place("w", 7)), Mono(5))));
     }
 }
