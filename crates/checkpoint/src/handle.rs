@@ -148,6 +148,16 @@ impl FileName {
     }
 }
 
+/// The checkpoint that a file was written for, as its path says: `chk-7/…`, `shared/<attempt>-7-0`.
+pub fn written_for(path: &str) -> Option<CheckpointId> {
+    let (directory, name) = path.split_once('/')?;
+    let number = match directory {
+        "shared" => name.rsplit('-').nth(1)?,
+        _ => directory.strip_prefix("chk-")?,
+    };
+    number.parse().ok().map(CheckpointId)
+}
+
 impl TaskState {
     /// Every file that is referred to, once per reference.
     pub fn files(&self) -> impl Iterator<Item = &FileName> {
@@ -235,4 +245,18 @@ pub struct ListShare {
     pub list: ListState,
     /// The numbers of the items: from, to.
     pub items: std::ops::Range<u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_path_of_a_file_says_which_checkpoint_it_was_written_for() {
+        assert_eq!(written_for("shared/0f_1_2_3-12-0"), Some(CheckpointId(12)));
+        assert_eq!(written_for("chk-7/0f_1_2_3-0"), Some(CheckpointId(7)));
+        for path in ["", "chk-7", "chk-x/a", "shared/a", "savepoint-7/a", "photographs/chk-7"] {
+            assert_eq!(written_for(path), None, "{path}");
+        }
+    }
 }

@@ -8,6 +8,7 @@
 //! - [`files`]: what is done with the files of a whole checkpoint;
 //! - [`pointer`]: small records that are changed by compare-and-set;
 //! - [`state_file`]: what is in a state file: blocks with length and checksum, and their index;
+//! - [`local`]: copies of those that a worker keeps for itself;
 //! - [`snapshot`]: what an operator hands over when a barrier passes, and what it gets back;
 //! - [`native`]: tables that are handed over in the files of a backend;
 //! - [`alignment`]: when a task that reads several channels takes its part;
@@ -26,6 +27,7 @@ pub mod files;
 pub mod handle;
 mod hex;
 pub mod inspect;
+pub mod local;
 pub mod metadata;
 pub mod mutant;
 pub mod native;

@@ -2,6 +2,7 @@
 //! To be run again when a format has changed: `cargo run -p millstream-fuzz-targets --example seeds`.
 
 use millstream_checkpoint::handle::*;
+use millstream_checkpoint::local::proof::ProofWriter;
 use millstream_checkpoint::metadata::{CheckpointMetadata, SeenSplits, VertexState, encode};
 use millstream_checkpoint::native::TableFormat;
 use millstream_checkpoint::snapshot::{
@@ -15,7 +16,7 @@ use millstream_core::ids::*;
 use millstream_core::job_graph::*;
 use millstream_core::key_group::{KeyGroup, KeyGroupRange, MaxParallelism};
 use millstream_core::record::{Field, Record, Schema, Variant};
-use millstream_fuzz_targets::{TARGETS, Target};
+use millstream_fuzz_targets::{ORIGIN, TARGETS, Target};
 use millstream_host::blob::protocol::{Request, Secret, Verb};
 use millstream_jobmanager::ha::{HaRecord, JobRecord};
 use millstream_rpc::protocol::dispatcher::ToDispatcher;
@@ -68,6 +69,13 @@ fn seeds(target: &Target) -> Seeds {
             let file = ha_record().encode();
             let body = file.iter().position(|byte| *byte == b'\n').expect("a first line") + 1;
             vec![("file", [&[0], &file[..]].concat()), ("body", [&[1], &file[body..]].concat())]
+        }
+        "local_proof" => {
+            let mut proof = ProofWriter::new(ORIGIN.to_owned());
+            proof.add(&[7; 300_000]);
+            let file = proof.finish().encode();
+            let content = &file[..file.len() - 8];
+            vec![("file", [&[0], &file[..]].concat()), ("content", [&[1], content].concat())]
         }
         other => panic!("{other} has no seeds"),
     }

@@ -8,6 +8,7 @@ use millstream_checkpoint::handle::{
     FileName, FilePart, ListMode, ListShare, ListState, OperatorRestore, StateFile, TableSchema,
     TableState,
 };
+use millstream_checkpoint::local::proof::{CHUNK_BYTES, Proof};
 use millstream_checkpoint::metadata::{codec, decode, encode};
 use millstream_checkpoint::native::TableFormat;
 use millstream_checkpoint::snapshot::RestoredOperator;
@@ -62,6 +63,25 @@ pub(crate) fn ha_record(bytes: &[u8]) -> bool {
     };
     let Ok(record) = within(file.len(), JSON, || HaRecord::decode(&file)) else { return false };
     assert_eq!(HaRecord::decode(&record.encode()).as_ref(), Ok(&record));
+    true
+}
+
+/// The name of the file whose copies are proven here.
+pub const ORIGIN: &str = "/c/chk-1/a";
+
+/// What lies beside a worker's copy of a state file.
+pub(crate) fn local_proof(bytes: &[u8]) -> bool {
+    let proof = match bytes.split_first() {
+        Some((0, proof)) => proof.to_vec(),
+        Some((_, content)) => [content, &xxh3_64(content).to_le_bytes()].concat(),
+        None => return false,
+    };
+    let decoded = within(proof.len(), TYPED, || Proof::decode(&proof, ORIGIN));
+    let Ok(proven) = decoded else { return false };
+    assert_eq!(proven.encode(), proof, "there is one way to write it");
+    let chunks = proven.covering(&(0..proven.bytes().min(CHUNK_BYTES)));
+    assert!(chunks.is_some_and(|chunks| chunks.start == 0 && chunks.end <= CHUNK_BYTES));
+    assert_eq!(proven.covering(&(0..proven.bytes().saturating_add(1))), None);
     true
 }
 

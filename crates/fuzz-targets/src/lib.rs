@@ -19,6 +19,7 @@ mod rpc;
 mod schemas;
 mod shuffle;
 
+pub use checkpoint::ORIGIN;
 pub use counting::{Counting, bytes_counted};
 pub use kinds::record;
 pub use limits::check;
@@ -49,6 +50,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "checkpoint_metadata", run: checkpoint::metadata },
     Target { name: "state_file", run: checkpoint::state_file },
     Target { name: "ha_record", run: checkpoint::ha_record },
+    Target { name: "local_proof", run: checkpoint::local_proof },
 ];
 
 /// The target of this name.

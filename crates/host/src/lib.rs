@@ -9,6 +9,7 @@
 //! - [`artefact`]: looks at a user's program before anybody starts it;
 //! - [`blob`]: files named by their content: store, server, client, cache;
 //! - [`storage`]: where checkpoints keep their files;
+//! - [`local_state`]: copies of those files that a worker keeps for itself;
 //! - [`directories`]: where files live, and who sweeps up;
 //! - `configuration` (a feature): reads the configuration file;
 //! - `disk`: the calls on which their durability stands;
@@ -43,6 +44,7 @@ pub mod disk;
 mod disk;
 mod durable;
 mod error_kind;
+pub mod local_state;
 pub mod log_file;
 pub mod memory;
 pub mod mutant;

@@ -4,6 +4,7 @@
 //! results; that one never returns: it serves tasks until it is dismissed. The main thread reads
 //! what the TaskManager says; tasks run on their slots' threads.
 
+use crate::process::local_state;
 use crate::process::storage::Storages;
 use crate::{async_runtime, state_backend};
 use millstream_api::error::{Error, ErrorCode, Result};
@@ -98,6 +99,8 @@ impl JobProcessExecutor {
         let directory = std::env::current_dir().unwrap_or_else(|_| std::env::temp_dir());
         let backend = state_backend::open(&submitted.configuration, &directory)
             .unwrap_or_else(|error| self.unfit(error.to_string()));
+        let local_files = local_state::of_job_process(&submitted.configuration)
+            .unwrap_or_else(|error| self.unfit(error.to_string()));
         let registry = PartitionRegistry::new();
         let network = Network::new(NetworkConfig::new(self.information.job), registry.clone());
         let events = teller(&self.link);
@@ -110,6 +113,7 @@ impl JobProcessExecutor {
             self.storages.factory(),
         )
         .with_state_backend(backend)
+        .with_local_files(local_files)
         .with_async_runtime(async_runtime::of_this_process());
         let host = Arc::new(host);
         start_thread("data-intake", move || take_connections(&network));

@@ -124,10 +124,10 @@ pub mod prelude {
     };
     pub use millstream_core::time::Timestamp;
     pub use millstream_core::{Key, Record, Str};
-    pub use millstream_operator::change::Change;
     pub use millstream_operator::asynchronous::{
         AsyncFunction, AsyncOptions, AsyncResult, AsyncRetry,
     };
+    pub use millstream_operator::change::Change;
     pub use millstream_operator::context::TaskContext;
     pub use millstream_operator::join::CoGroupFunction;
     pub use millstream_operator::process::{

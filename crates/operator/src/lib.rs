@@ -21,9 +21,9 @@
 
 pub mod accumulators;
 pub mod aggregate;
-pub mod change;
 pub mod asynchronous;
 pub mod batch;
+pub mod change;
 pub mod clock;
 pub mod combine;
 pub mod context;

@@ -4,12 +4,14 @@
 use crate::failure::{TaskError, guard, guard_routing};
 use crate::slot::{Deployment, Slot, SlotMail};
 use crate::snapshots::Snapshots;
-use crate::storages::{Roots, StorageFactory, Storages};
+use crate::storages::{LocalFiles, Roots, StorageFactory, Storages};
 use crate::stream_task::{Chain, Head, Outputs, RestoredInFlight, RestoredTask, StreamTask};
 use millstream_checkpoint::handle::TaskRestore;
+use millstream_checkpoint::local::Reads;
 use millstream_checkpoint::state_file::{open_tables, read_in_flight};
 use millstream_checkpoint::storage::StorageError;
 use millstream_core::OperatorError;
+use millstream_core::checkpoint::CheckpointId;
 use millstream_core::ids::{AllocationId, ExecutionAttemptId, ResourceId};
 use millstream_core::job_graph::OperatorInfo;
 use millstream_core::key_group::KeyGroupRange;
@@ -54,6 +56,7 @@ pub(crate) struct Shared {
     pub(crate) network: Network,
     pub(crate) events: EventSink,
     pub(crate) storages: Arc<Storages>,
+    pub(crate) local: Option<LocalFiles>,
     pub(crate) snapshots: Arc<Snapshots>,
     pub(crate) configuration: Arc<BTreeMap<String, String>>,
     pub(crate) state_backend: Option<Arc<dyn StateBackend>>,
@@ -83,7 +86,7 @@ impl TaskHost {
     ) -> Self {
         let configuration = Arc::new(plan.graph.configuration.clone());
         let storages = Arc::new(Storages::new(open_storage));
-        let snapshots = Arc::new(Snapshots::new(storages.clone(), events.clone()));
+        let snapshots = Arc::new(Snapshots::new(storages.clone(), None, events.clone()));
         let shared = Shared {
             plan,
             here,
@@ -91,6 +94,7 @@ impl TaskHost {
             network,
             events,
             storages,
+            local: None,
             snapshots,
             configuration,
             state_backend: None,
@@ -113,6 +117,17 @@ impl TaskHost {
     pub fn with_async_runtime(mut self, runtime: AsyncRuntime) -> Self {
         if let Some(shared) = Arc::get_mut(&mut self.shared) {
             shared.async_runtime = runtime;
+        }
+        self
+    }
+
+    /// Copies of state files are kept on this worker, and read before the originals. To be said before the
+    /// first task comes.
+    pub fn with_local_files(mut self, local: Option<LocalFiles>) -> Self {
+        if let Some(shared) = Arc::get_mut(&mut self.shared) {
+            let (storages, events) = (shared.storages.clone(), shared.events.clone());
+            shared.snapshots = Arc::new(Snapshots::new(storages, local.clone(), events));
+            shared.local = local;
         }
         self
     }
@@ -174,7 +189,8 @@ impl TaskHost {
         );
         let metrics = Arc::<Mutex<TaskMetrics>>::default();
         let setup = descriptor.checkpointing.clone();
-        self.shared.snapshots.register(attempt, setup, groups_of(&descriptor));
+        let restore = descriptor.restore.as_deref();
+        self.shared.snapshots.register(attempt, setup, groups_of(&descriptor), restore);
         let shared = self.shared.clone();
         let build = Box::new(move |wake: &Wake| shared.build(index, descriptor, wake));
         let mut state = lock(&self.state);
@@ -292,7 +308,9 @@ impl Shared {
             self.check_storage(&setup.directory)?;
         }
         if let Some(restore) = &descriptor.restore {
-            task.restore(self.open(index, restore, &descriptor)?)?;
+            let reads = Reads::default();
+            task.restore(self.open(index, restore, &descriptor, &reads)?)?;
+            self.tell_reads(&descriptor, restore.checkpoint, &reads);
         }
         Ok(task)
     }
@@ -318,15 +336,35 @@ impl Shared {
         self.storages.at(directory).map(drop).map_err(unusable)
     }
 
+    /// Where the state of a task came from, if it could have come from this worker.
+    fn tell_reads(
+        &self,
+        descriptor: &TaskDeploymentDescriptor,
+        checkpoint: CheckpointId,
+        reads: &Reads,
+    ) {
+        let Some(local) = &self.local else { return };
+        let (name, subtask) = (&descriptor.task_name, descriptor.attempt.subtask + 1);
+        let counts = reads.lock().map_or_else(|poisoned| *poisoned.into_inner(), |counts| *counts);
+        local.copies().tell(&format!(
+            "{name} ({subtask}/{}) goes on from checkpoint {checkpoint}: {} bytes of state were read \
+             on this worker, {} where the checkpoint is",
+            descriptor.parallelism, counts.local, counts.remote
+        ));
+    }
+
     /// Opens the state that the task begins with: lists are read, tables when they are wanted.
     fn open(
         &self,
         index: usize,
         restore: &TaskRestore,
         descriptor: &TaskDeploymentDescriptor,
+        reads: &Reads,
     ) -> Result<RestoredTask, TaskError> {
         let own = descriptor.checkpointing.as_ref().map(|setup| setup.directory.as_str());
-        let (roots, groups) = (Roots { storages: &self.storages, own }, groups_of(descriptor));
+        let local = self.local.as_ref().map(|local| (local, reads.clone()));
+        let roots = Roots { storages: &self.storages, own, local };
+        let groups = groups_of(descriptor);
         let mut operators = BTreeMap::new();
         for (id, state) in &restore.operators {
             let opened = open_tables(&roots, state, &groups).map_err(|cause| {

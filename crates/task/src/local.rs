@@ -75,6 +75,7 @@ impl LocalTasks {
             network: Network::default(),
             events,
             storages,
+            local: None,
             snapshots,
             configuration,
             state_backend,

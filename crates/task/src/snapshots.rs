@@ -15,9 +15,10 @@
 
 use crate::failure::{TaskError, catch};
 use crate::host::EventSink;
-use crate::storages::Storages;
+use crate::storages::{LocalFiles, Storages};
 use crate::stream_task::TaskSnapshot;
-use millstream_checkpoint::handle::{OperatorState, TableState, TaskState};
+use millstream_checkpoint::handle::{OperatorState, TableState, TaskRestore, TaskState};
+use millstream_checkpoint::local::kept::KeptFiles;
 use millstream_checkpoint::native::TableFormat;
 use millstream_checkpoint::snapshot::{OperatorSnapshot, SnapshotError};
 use millstream_checkpoint::state_file::TaskStateWriter;
@@ -47,6 +48,8 @@ pub struct Snapshots {
 /// What the thread and those who give it work share.
 struct Shared {
     storages: Arc<Storages>,
+    /// What this worker keeps for itself.
+    local: Option<LocalFiles>,
     events: EventSink,
     state: Mutex<State>,
     /// There is work, or the end.
@@ -56,6 +59,8 @@ struct Shared {
 #[derive(Default)]
 struct State {
     waiting: VecDeque<Waiting>,
+    /// Local copies that are of no use any more.
+    unused: Vec<String>,
     tasks: BTreeMap<ExecutionAttemptId, Task>,
     /// Nothing more will be written.
     closed: bool,
@@ -123,15 +128,15 @@ impl From<SnapshotError> for Unwritten {
 
 impl Snapshots {
     /// Nothing to write yet.
-    pub fn new(storages: Arc<Storages>, events: EventSink) -> Self {
+    pub fn new(storages: Arc<Storages>, local: Option<LocalFiles>, events: EventSink) -> Self {
         let (state, changed) = (Mutex::default(), Condvar::new());
-        let shared = Arc::new(Shared { storages, events, state, changed });
+        let shared = Arc::new(Shared { storages, local, events, state, changed });
         Self { shared, thread: Mutex::default(), at_once: false }
     }
 
     /// The same, without a thread: a snapshot is written when it is handed over.
     pub(crate) fn at_once(storages: Arc<Storages>, events: EventSink) -> Self {
-        let mut snapshots = Self::new(storages, events);
+        let mut snapshots = Self::new(storages, None, events);
         snapshots.at_once = true;
         snapshots
     }
@@ -142,7 +147,11 @@ impl Snapshots {
         attempt: ExecutionAttemptId,
         setup: Option<CheckpointSetup>,
         groups: KeyGroupRange,
+        restore: Option<&TaskRestore>,
     ) {
+        if let Some(local) = &self.shared.local {
+            local.kept().began(attempt, restore);
+        }
         let (completed, aborted) = (CheckpointId::default(), BTreeSet::new());
         let (base, settled) = (None, None);
         let task = Task { setup, groups, completed, aborted, handed_over: 0, base, settled };
@@ -151,6 +160,9 @@ impl Snapshots {
 
     /// An attempt has ended: what it handed over is not needed any more.
     pub(crate) fn forget(&self, attempt: ExecutionAttemptId) {
+        if let Some(local) = &self.shared.local {
+            local.kept().ended(attempt);
+        }
         let dropped: VecDeque<_> = {
             let mut state = lock(&self.shared.state);
             state.tasks.remove(&attempt);
@@ -172,6 +184,7 @@ impl Snapshots {
                 task.settled = Some(base.clone());
             }
         }
+        self.shared.keep(|kept| kept.completed(attempt, checkpoint));
     }
 
     /// A checkpoint is given up.
@@ -182,6 +195,7 @@ impl Snapshots {
                 task.aborted.pop_first();
             }
         }
+        self.shared.keep(|kept| kept.aborted(attempt, checkpoint));
     }
 
     /// A snapshot that the attempt has taken will not be handed over. It is one that nothing can build on
@@ -299,6 +313,13 @@ impl Shared {
             if state.closed {
                 return None;
             }
+            if let Some(local) = self.local.as_ref().filter(|_| !state.unused.is_empty()) {
+                let unused = std::mem::take(&mut state.unused);
+                drop(state);
+                local.copies().delete(&unused);
+                state = lock(&self.state);
+                continue;
+            }
             if let Some(waiting) = state.waiting.pop_front() {
                 match state.prepare(waiting) {
                     Ok(work) => return Some(work),
@@ -319,7 +340,11 @@ impl Shared {
         let TaskSnapshot { barrier, operators, splits, finished, .. } = *snapshot;
         let TaskSnapshot { in_flight, mut metrics, taken_at, .. } = *snapshot;
         let checkpoint = barrier.checkpoint;
-        let storage = self.storages.at(&setup.directory).map_err(SnapshotError::from)?;
+        let mut storage = self.storages.at(&setup.directory).map_err(SnapshotError::from)?;
+        let local = self.local.as_ref().filter(|_| !barrier.kind.is_savepoint());
+        if let Some(local) = local {
+            storage = local.copies().writing(storage);
+        }
         let mut writer = TaskStateWriter::new(
             storage,
             format!("chk-{checkpoint}/{attempt}"),
@@ -333,6 +358,7 @@ impl Shared {
         for (id, operator) in operators {
             let before = [&base, &settled].map(|base| base.as_ref()?.operators.get(&id));
             let is_wanted = || self.is_wanted(attempt, checkpoint);
+            let has_state = !operator.tables.is_empty() || !operator.lists.is_empty();
             let written = write_operator(&mut writer, operator, before, kind, is_wanted)?;
             if has_state {
                 state.operators.insert(id, written);
@@ -348,6 +374,9 @@ impl Shared {
             let operators = state.operators.clone();
             self.keep_as_base(attempt, Base { checkpoint, number, operators });
         }
+        if local.is_some() {
+            self.keep(|kept| kept.written(attempt, checkpoint, &state));
+        }
         let state = Box::new(state);
         (self.events)(FromJobProcess::AcknowledgeCheckpoint {
             attempt,
@@ -358,9 +387,18 @@ impl Shared {
         Ok(())
     }
 
+    /// Has deleted what is not kept any more.
+    fn keep(&self, change: impl FnOnce(&mut KeptFiles) -> Vec<String>) {
+        let Some(local) = &self.local else { return };
+        let unused = change(&mut local.kept());
+        if !unused.is_empty() {
+            lock(&self.state).unused.extend(unused);
+            self.changed.notify_one();
+        }
+    }
+
     fn is_wanted(&self, attempt: ExecutionAttemptId, checkpoint: CheckpointId) -> bool {
         let state = lock(&self.state);
-            let has_state = !operator.tables.is_empty() || !operator.lists.is_empty();
         let task = state.tasks.get(&attempt);
         !state.closed && task.is_some_and(|task| !task.aborted.contains(&checkpoint))
     }
@@ -414,6 +452,12 @@ fn write_operator<'a>(
     is_wanted: impl Fn() -> bool,
 ) -> Result<OperatorState, Unwritten> {
     let mut state = OperatorState::default();
+    for work in operator.work {
+        if !is_wanted() {
+            return Err(Unwritten::Dropped);
+        }
+        work()?;
+    }
     for table in operator.tables {
         if !is_wanted() {
             return Err(Unwritten::Dropped);
@@ -433,9 +477,3 @@ fn write_operator<'a>(
 
 #[cfg(all(test, not(shuttle)))]
 mod tests;
-    for work in operator.work {
-        if !is_wanted() {
-            return Err(Unwritten::Dropped);
-        }
-        work()?;
-    }

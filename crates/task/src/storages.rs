@@ -1,8 +1,11 @@
-//! The storages of a job process: opened once each, by whoever knows what a directory's name means.
+//! The storages of a job process: opened once each, by whoever knows what a directory's name means; and
+//! the copies of state files that its worker keeps for itself.
 
+use millstream_checkpoint::local::kept::KeptFiles;
+use millstream_checkpoint::local::{LocalCopies, Reads};
 use millstream_checkpoint::state_file::StorageRoots;
 use millstream_checkpoint::storage::{Storage, StorageError};
-use millstream_shuffle::sync::{Arc, Mutex, lock};
+use millstream_shuffle::sync::{Arc, Mutex, MutexGuard, lock};
 use std::collections::BTreeMap;
 
 /// Opens the storage at a directory: a path or `s3://…`.
@@ -31,11 +34,37 @@ impl Storages {
     }
 }
 
+/// The copies that the worker keeps, and which of them are of use. Cheap to clone.
+#[derive(Clone)]
+pub struct LocalFiles {
+    copies: std::sync::Arc<dyn LocalCopies>,
+    kept: Arc<Mutex<KeptFiles>>,
+}
+
+impl LocalFiles {
+    /// What is there of earlier processes of the job is taken over.
+    pub fn new(copies: std::sync::Arc<dyn LocalCopies>) -> Self {
+        let mut kept = KeptFiles::default();
+        kept.found(copies.list());
+        Self { copies, kept: Arc::new(Mutex::new(kept)) }
+    }
+
+    pub(crate) fn copies(&self) -> &dyn LocalCopies {
+        &*self.copies
+    }
+
+    pub(crate) fn kept(&self) -> MutexGuard<'_, KeptFiles> {
+        lock(&self.kept)
+    }
+}
+
 /// Where the files of a checkpoint are: below the job's own directory, or where their names say.
 pub(crate) struct Roots<'a> {
     pub(crate) storages: &'a Storages,
     /// The job's own; nothing for a job that takes no checkpoints.
     pub(crate) own: Option<&'a str>,
+    /// What there is of the job's own files on this worker, and where reads are counted.
+    pub(crate) local: Option<(&'a LocalFiles, Reads)>,
 }
 
 impl StorageRoots for Roots<'_> {
@@ -46,6 +75,12 @@ impl StorageRoots for Roots<'_> {
             cause: "the task was deployed without one, and the file's name has none".to_owned(),
             unknown: false,
         };
-        self.storages.at(root.or(self.own).ok_or_else(nowhere)?)
+        let storage = self.storages.at(root.or(self.own).ok_or_else(nowhere)?)?;
+        Ok(match &self.local {
+            Some((local, reads)) if root.is_none() => {
+                local.copies().reading(storage, reads.clone())
+            }
+            _ => storage,
+        })
     }
 }

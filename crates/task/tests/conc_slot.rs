@@ -153,7 +153,7 @@ fn deployment(seen: &Arc<Mutex<Seen>>) -> Deployment {
 fn slot(seen: &Arc<Mutex<Seen>>, asked: &Arc<Mailbox<ExecutionAttemptId>>) -> Slot {
     let (seen, asked) = (seen.clone(), asked.clone());
     let storages = Storages::new(Arc::new(|_: &str| unreachable!("nothing is written here")));
-    let snapshots = Snapshots::new(Arc::new(storages), Arc::new(|_| ()));
+    let snapshots = Snapshots::new(Arc::new(storages), None, Arc::new(|_| ()));
     let started = Slot::start(
         "slot",
         Arc::new(move |event| match event {

@@ -3,6 +3,7 @@
 //! - `harness`: a cluster of its own for each test, in a directory of its own;
 //! - `ha`: JobManagers that die, and the jobs that do not;
 //! - `ledger`: what must be counted once, whatever happens;
+//! - `local_state`: what workers keep of their tasks' state for themselves;
 //! - `s3`: the same with all that is kept in an object store;
 //! - `unaligned`: the same with barriers that overtake records;
 //! - `storm`: all of that together, on a `disk` that fails;
@@ -14,6 +15,7 @@ mod faults;
 mod ha;
 mod harness;
 mod ledger;
+mod local_state;
 mod runs;
 #[cfg(feature = "object-store")]
 mod s3;

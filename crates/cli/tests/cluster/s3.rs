@@ -10,6 +10,7 @@ mod server;
 use crate::ha::HaCluster;
 use crate::harness::{Cluster, PATIENCE, example, kill, text};
 use crate::ledger::{Ledger, told_path};
+use crate::local_state::{AT_ONCE, WHEN_ASKED, reads, take_checkpoint};
 use millstream::core::config::Configuration;
 use millstream::process::storage::Storages;
 use proxy::{DELAY, Proxy, Way};
@@ -165,6 +166,29 @@ fn a_store_that_cannot_be_reached_for_a_while_fails_checkpoints_and_loses_nothin
     });
     assert!(told.contains(&bucket.proxy.endpoint), "{told}");
     assert!(told.contains("can be reached from this machine"), "{told}");
+    bucket.proxy.set(Way::Open);
+    cluster.wait_for_state(&job, "FINISHED");
+    ledger.check();
+}
+
+#[test]
+fn a_job_starts_over_from_what_its_worker_kept_while_the_store_is_out_of_reach() {
+    let Some(bucket) = Bucket::new() else { return };
+    let mut definitions = bucket.definitions();
+    definitions.extend(WHEN_ASKED);
+    let cluster = Cluster::start(1, &definitions);
+    let ledger = Ledger::new(&cluster, 250_000, 30_000);
+    let job = ledger.submit(&AT_ONCE);
+    take_checkpoint(&ledger, &cluster, &job, 1);
+    bucket.proxy.set(Way::Closed);
+    let (child, _) = cluster.wait_for("a job process", || cluster.job_processes().pop());
+    kill(child);
+    let read = cluster.wait_for("the tasks to say where their state was", || {
+        let read = reads(&cluster, 0);
+        (read.len() >= 2).then_some(read)
+    });
+    assert!(read.iter().all(|(here, elsewhere)| *here > 0 && *elsewhere == 0), "{read:?}");
+    cluster.wait_for_tasks(&job, 2);
     bucket.proxy.set(Way::Open);
     cluster.wait_for_state(&job, "FINISHED");
     ledger.check();

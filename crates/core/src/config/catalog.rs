@@ -136,6 +136,10 @@ options! {
     RECOVERY_IGNORE_UNCLAIMED: bool = "execution.state-recovery.ignore-unclaimed-state" or "execution.savepoint.ignore-unclaimed-state", "false", value::boolean;
     /// Who owns what a job goes on from: `NO_CLAIM` (its owner; it is never deleted) or `CLAIM` (the job; it is deleted like a checkpoint of its own).
     RECOVERY_CLAIM_MODE: String = "execution.state-recovery.claim-mode" or "execution.savepoint-restore-mode", "NO_CLAIM", value::text;
+    /// Whether workers keep copies of the state files that their tasks write, and tasks that start over there read those first.
+    RECOVERY_FROM_LOCAL: bool = "execution.state-recovery.from-local" or "state.backend.local-recovery" or "execution.checkpointing.local-backup.enabled", "false", value::boolean;
+    /// Directories for these copies; a worker that is started in place of another finds that one's there. Empty: in the process's working directory, which goes with it.
+    LOCAL_STATE_DIRS: Vec<String> = "taskmanager.state.local.root-dirs" or "execution.checkpointing.local-backup.dirs", "", value::directories;
     /// How often watermarks are made of what has come; 0: only by generators that do so on a record.
     AUTO_WATERMARK_INTERVAL: u64 = "pipeline.auto-watermark-interval", "200 ms", value::millis;
     /// Whether keyed operators get their records sorted by keys in BATCH mode, and hold the state of a few keys at a time. Aggregates (`count`, `sum`, `fold`, `reduce`) hold one row per key and never need it.

@@ -13,7 +13,7 @@ mod directories;
 mod local;
 mod open;
 mod output;
-mod path;
+pub(crate) mod path;
 #[cfg(test)]
 mod tests;
 

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 const BYTES_MAX: usize = 2048;
 
 /// The place of a file below the root.
-pub(super) fn file_below(attempt: &str, root: &Path, path: &str) -> Result<PathBuf, StorageError> {
+pub(crate) fn file_below(attempt: &str, root: &Path, path: &str) -> Result<PathBuf, StorageError> {
     if path.is_empty() {
         return Err(refused(attempt, root, "the path of a file has to follow"));
     }

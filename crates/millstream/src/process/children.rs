@@ -5,6 +5,7 @@
 //! more thread looks how much memory they have.
 
 use super::data_port::DataTargets;
+use super::local_state::LocalState;
 use super::storage::Storages;
 use super::task_manager::Children;
 use crate::launch;
@@ -54,6 +55,8 @@ pub struct Places {
     pub logs: PathBuf,
     /// The TaskManager's own log.
     pub own_log: Option<PathBuf>,
+    /// What is kept of tasks' state.
+    pub local_state: LocalState,
 }
 
 /// The children of one TaskManager.
@@ -97,6 +100,7 @@ impl ChildProcesses {
         std::thread::Builder::new().name("child-memory".to_owned()).spawn(move || {
             while let Some(shared) = watched.upgrade() {
                 shared.look_at_memory();
+                shared.tidy_local_state();
                 drop(shared);
                 std::thread::sleep(LOOK_AT_MEMORY_EVERY);
             }
@@ -138,6 +142,7 @@ impl Children for ChildProcesses {
                 shared.targets.remove(job);
                 shared.blobs.release_job(job, mono_now());
                 shared.blobs.expire(mono_now());
+                tokio::task::spawn_blocking(move || shared.release_local_state(job));
             }
         }
     }
@@ -208,6 +213,7 @@ impl Shared {
         })?;
         let mut environment = vec![(launch::MODE.into(), "job-process".into())];
         environment.extend(self.storages.environment());
+        environment.push(self.places.local_state.environment(job));
         for (name, value) in &program.environment {
             environment.push((name.into(), value.into()));
         }
@@ -282,6 +288,19 @@ impl Shared {
         for (teller, bytes) in changed {
             teller.tell(ChildEvent::Memory { bytes });
         }
+    }
+
+    /// The job has nothing here any more, unless it has come back meanwhile.
+    fn release_local_state(&self, job: JobId) {
+        let is_back = self.lock().contains_key(&job);
+        if !is_back {
+            self.places.local_state.release(job);
+        }
+    }
+
+    fn tidy_local_state(&self) {
+        let is_running = |name: &str| self.lock().keys().any(|job| job.to_string() == name);
+        self.places.local_state.tidy(is_running);
     }
 
     fn read_log(&self, job: Option<JobId>, bytes_max: u32) -> Result<String, String> {

@@ -15,6 +15,7 @@ use super::ha::leader::{LeaderParts, carry_out_orders};
 use super::ha::retrieval::{LeadersBlobs, follow_leader};
 use super::ha::settings::HaSettings;
 use super::job_manager::{FatalSink, JobManager, LeaderTerm, STANDALONE_TOKEN};
+use super::local_state::LocalState;
 use super::storage::Storages;
 use super::task_manager::start_task_executor;
 use millstream_api::error::{Error, ErrorCode, Result};
@@ -379,6 +380,8 @@ async fn serve_task_manager(
         working: working.path().join("jobs"),
         logs: home.log(),
         own_log: own_log.exists().then_some(own_log),
+        local_state: LocalState::new(&configuration, working.path(), name)
+            .map_err(|error| process_error("prepare the directories of local state", &error))?,
     };
     let storages = Storages::new(&configuration);
     let children = ChildProcesses::new(supervisor, blobs, targets, places, storages.clone())

@@ -8,6 +8,7 @@
 //! - [`children`], [`data_port`]: job processes that are children, and how data reaches them;
 //! - [`artefacts`]: programs that were uploaded over REST;
 //! - [`storage`]: the storage that a directory's name means, with [`storage_reader`];
+//! - [`local_state`]: copies of state files that a worker keeps for itself;
 //! - [`ha`]: a JobManager that another one can take over from;
 //! - [`daemon`]: the processes of a standing cluster.
 
@@ -20,6 +21,7 @@ pub mod data_port;
 pub mod ha;
 pub mod in_process;
 pub mod job_manager;
+pub mod local_state;
 pub mod storage;
 mod storage_reader;
 pub mod task_manager;

@@ -3,6 +3,7 @@
 
 use super::*;
 use millstream_checkpoint::handle::{ListMode, StateFile, TableSchema};
+use millstream_checkpoint::local::{LocalCopies, Reads};
 use millstream_checkpoint::native::{FrozenFile, FrozenFiles};
 use millstream_checkpoint::snapshot::{FrozenTable, ListSnapshot, RowSink, TableSnapshot};
 use millstream_checkpoint::storage::Storage;
@@ -91,17 +92,49 @@ struct Bench {
     storage: MemoryStorage,
 }
 
+/// Copies in memory.
+#[derive(Clone, Default)]
+struct Copies(MemoryStorage);
+
+impl LocalCopies for Copies {
+    fn writing(&self, _remote: std::sync::Arc<dyn Storage>) -> std::sync::Arc<dyn Storage> {
+        self.0.below("job")
+    }
+
+    fn reading(
+        &self,
+        remote: std::sync::Arc<dyn Storage>,
+        _reads: Reads,
+    ) -> std::sync::Arc<dyn Storage> {
+        remote
+    }
+
+    fn list(&self) -> Vec<String> {
+        self.0.below("job").list("").expect("it is in memory")
+    }
+
+    fn delete(&self, paths: &[String]) {
+        paths.iter().for_each(|path| self.0.below("job").delete(path).expect("it is in memory"));
+    }
+
+    fn tell(&self, _line: &str) {}
+}
+
 impl Bench {
     fn new() -> Self {
+        Self::with(None)
+    }
+
+    fn with(local: Option<LocalFiles>) -> Self {
         let storage = MemoryStorage::new();
         let (sender, events) = channel();
         let opened = storage.clone();
         let storages = Storages::new(Arc::new(move |directory| Ok(opened.below(directory))));
         let tell = Arc::new(move |event| sender.send(event).expect("the test listens"));
-        let snapshots = Snapshots::new(Arc::new(storages), tell);
+        let snapshots = Snapshots::new(Arc::new(storages), local, tell);
         let setup = CheckpointSetup { directory: "job".to_owned(), inline_bytes_max: 100 };
         let groups = KeyGroupRange::of_subtask(0, MaxParallelism::default_for(1), 1);
-        snapshots.register(attempt(), Some(setup), groups);
+        snapshots.register(attempt(), Some(setup), groups, None);
         Self { snapshots, events, storage }
     }
 
@@ -239,13 +272,37 @@ fn a_state_that_panics_declines_the_checkpoint_and_the_thread_goes_on() {
 fn a_task_without_checkpoints_declines_and_one_that_has_ended_says_nothing() {
     let bench = Bench::new();
     let groups = KeyGroupRange::of_subtask(0, MaxParallelism::default_for(1), 1);
-    bench.snapshots.register(attempt(), None, groups);
+    bench.snapshots.register(attempt(), None, groups, None);
     bench.write(1, SnapshotKind::Checkpoint);
     assert_eq!(bench.declined(1), "the task was deployed without checkpoints");
     bench.snapshots.forget(attempt());
     bench.write(2, SnapshotKind::Checkpoint);
     bench.snapshots.close();
     assert!(bench.events.try_recv().is_err());
+}
+
+#[test]
+fn copies_go_when_a_later_checkpoint_is_complete_or_their_own_is_given_up() {
+    use SnapshotKind::{Checkpoint, Savepoint};
+    let copies = Copies::default();
+    let bench = Bench::with(Some(LocalFiles::new(std::sync::Arc::new(copies.clone()))));
+    let shared = |id: u64| format!("shared/{}-{id}-0", attempt());
+    assert_eq!(bench.parts(1, Checkpoint), 1);
+    assert_eq!(copies.list(), [shared(1)]);
+    bench.completed(1);
+    assert_eq!(bench.parts(2, Checkpoint), 2);
+    bench.completed(2);
+    bench.write(3, Savepoint);
+    bench.acknowledged(3);
+    bench.completed(3);
+    assert_eq!(copies.list(), [shared(1), shared(2)], "a savepoint has no copy");
+    assert_eq!(bench.parts(4, Checkpoint), 1);
+    bench.snapshots.aborted(attempt(), CheckpointId(4));
+    assert_eq!(bench.parts(5, Checkpoint), 1);
+    assert_eq!(copies.list(), [shared(1), shared(2), shared(5)]);
+    bench.completed(5);
+    assert_eq!(bench.parts(6, Checkpoint), 2);
+    assert_eq!(copies.list(), [shared(5), shared(6)]);
 }
 
 #[test]
