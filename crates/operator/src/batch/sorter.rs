@@ -32,6 +32,8 @@ pub struct RowHead {
 /// Takes rows in any order.
 pub struct Sorter {
     rows: Rows,
+    /// The row that is being added; kept for its memory.
+    row: Vec<u8>,
     memory_max: usize,
     directory: PathBuf,
     runs: Vec<RunReader>,
@@ -109,7 +111,8 @@ impl Sorter {
     /// Takes so much memory and not more (a row that is larger by itself aside); what does not fit goes
     /// into files in this directory.
     pub fn new(memory_max: usize, directory: PathBuf) -> Self {
-        Self { rows: Rows::default(), memory_max, directory, runs: Vec::new(), spilled: 0 }
+        let (rows, row, runs) = (Rows::default(), Vec::new(), Vec::new());
+        Self { rows, row, memory_max, directory, runs, spilled: 0 }
     }
 
     /// Adds a row: `key` and `record` append their encodings.
@@ -120,20 +123,20 @@ impl Sorter {
         key: impl FnOnce(&mut Vec<u8>),
         record: impl FnOnce(&mut Vec<u8>),
     ) -> Result<(), OperatorError> {
-        let from = self.rows.arena.len();
-        key(&mut self.rows.arena);
-        let key_bytes = self.rows.arena.len() - from;
-        record(&mut self.rows.arena);
-        let row_bytes = self.rows.arena.len() - from;
+        self.row.clear();
+        key(&mut self.row);
+        let key_bytes = self.row.len();
+        record(&mut self.row);
+        let row_bytes = self.row.len();
+        if !self.rows.index.is_empty() && self.rows.memory_with(row_bytes) > self.memory_max {
+            self.spill()?;
+        }
         let (Ok(key_bytes), Ok(row_bytes)) = (u32::try_from(key_bytes), u32::try_from(row_bytes))
         else {
             return Err(OperatorError::new("a record of more than 4 GiB cannot be sorted"));
         };
-        self.rows.index.push((RowHead { hash, time, key_bytes, row_bytes }, from));
-        // The next row is likely to be like this one.
-        if self.rows.memory_with(row_bytes as usize) > self.memory_max {
-            self.spill()?;
-        }
+        self.rows.index.push((RowHead { hash, time, key_bytes, row_bytes }, self.rows.arena.len()));
+        self.rows.arena.extend_from_slice(&self.row);
         Ok(())
     }
 
@@ -162,6 +165,10 @@ impl Sorter {
         self.spilled += self.rows.arena.len();
         self.rows.arena.clear();
         self.rows.index.clear();
+        if self.memory_bytes() > self.memory_max {
+            // One large row made it so.
+            self.rows = Rows::default();
+        }
         if self.runs.len() == RUNS_MAX {
             self.merge_runs()?;
         }
@@ -333,7 +340,8 @@ mod tests {
     #[test]
     fn a_directory_that_is_not_there_is_named() {
         let mut sorter = Sorter::new(0, PathBuf::from("/nowhere"));
-        let error = sorter.push(0, 0, |_| (), |_| ()).expect_err("it spills at once").message;
+        sorter.push(0, 0, |_| (), |_| ()).expect("a row alone fits");
+        let error = sorter.push(0, 0, |_| (), |_| ()).expect_err("two do not").message;
         assert!(error.contains("/nowhere") && error.contains("io.tmp.dirs"), "{error}");
     }
 }
