@@ -84,6 +84,7 @@ fn a_crash_anywhere_loses_no_record_under_way_and_doubles_none() -> Result<()> {
             .with_seed(crash)
             .checkpoint_every(20)
             .crash_after(crash);
+        let test = if crash % 30 == 0 { test.with_unaligned_checkpoints() } else { test };
         let (moody, collected) = (Moody::default(), sink::collect());
         let options = match crash % 20 {
             0 => AsyncOptions::ordered().capacity(7),

@@ -125,8 +125,7 @@ impl TestEnv {
         self.with(|options| options.restore = Some(snapshot.clone()))
     }
 
-    /// The environment for the program. Arguments that cannot be read are told by what the program asks
-    /// of it.
+    /// The environment for the program. Panics if the test's arguments cannot be read.
     pub fn env(&self) -> &Env {
         self.env.get_or_init(|| {
             let args = Args::parse(self.arguments.clone());

@@ -77,8 +77,8 @@ struct Entry<T, O> {
 enum Stage<O> {
     /// It waits for an answer.
     Asked(#[expect(dead_code, reason = "held, because dropping it cancels the call")] AsyncCall),
-    /// It waits for the next call.
-    Failed,
+    /// It waits for the next call, which is due then.
+    Failed(Timestamp),
     /// It waits for its turn.
     Ready(O),
 }
@@ -189,8 +189,9 @@ impl<T: Record, F: AsyncFunction<T>> AsyncWait<T, F> {
             Ok(result) => self.settle(id, result),
             Err(error) => match self.options.retry.pause(call, &error) {
                 Some(pause) => {
-                    entry.stage = Stage::Failed;
-                    self.retries.insert((after(self.clock.now(), pause), id));
+                    let at = after(self.clock.now(), pause);
+                    entry.stage = Stage::Failed(at);
+                    self.retries.insert((at, id));
                 }
                 None if call == 1 => return Err(error.context("an asynchronous call failed")),
                 None => {
@@ -215,10 +216,11 @@ impl<T: Record, F: AsyncFunction<T>> AsyncWait<T, F> {
     fn time_out(&mut self, now: Timestamp) -> Result<(), OperatorError> {
         while let Some((_, id)) = self.timeouts.first().copied().filter(|(at, _)| *at <= now) {
             self.timeouts.pop_first();
-            self.retries.retain(|(_, waiting)| *waiting != id);
             let Some(entry) = self.entries.get_mut(&id) else { continue };
-            // Dropping it cancels the call.
-            entry.stage = Stage::Failed;
+            // A call that is dropped is cancelled.
+            if let Stage::Failed(at) = std::mem::replace(&mut entry.stage, Stage::Failed(now)) {
+                self.retries.remove(&(at, id));
+            }
             let (record, calls) = (entry.record.clone(), entry.calls);
             let result = self.function.on_timeout(record).map_err(|error| {
                 let waited = self.options.timeout.unwrap_or_default();
