@@ -100,7 +100,8 @@ impl LocalTasks {
         let index = vertices.iter().position(|vertex| vertex.id == attempt.vertex);
         let index = index.expect("descriptors are made of the plan's graph");
         let (setup, groups) = (descriptor.checkpointing.clone(), groups_of(&descriptor));
-        self.shared.snapshots.register(attempt, setup, groups);
+        let restore = descriptor.restore.as_deref();
+        self.shared.snapshots.register(attempt, setup, groups, restore);
         let built = catch(|| self.shared.build(index, descriptor, &self.wake));
         let task = built.map_err(|error| error.into_failure(&name))?;
         let task = task.with_turns_of(self.turn_records);
