@@ -10,7 +10,9 @@ use millstream_core::status::{ExecutionState, JobStatus};
 use millstream_rpc::machine::Rng;
 use millstream_rpc::protocol::EndpointName;
 use millstream_rpc::protocol::deployment::TaskDeploymentDescriptor;
-use millstream_rpc::protocol::job_link::{FromJobProcess, JobInformation, ToJobProcess};
+use millstream_rpc::protocol::job_link::{
+    FromJobProcess, JOB_LINK_VERSION, JobInformation, ToJobProcess,
+};
 use millstream_rpc::protocol::job_master::{
     JobMasterAnswer, TaskExecutionState, TaskMetrics, ToJobMaster,
 };
@@ -316,7 +318,7 @@ fn accept(allocations: &[u128]) -> Result<Answer, AskError> {
 }
 
 fn say_hello() -> ChildEvent {
-    ChildEvent::Message(FromJobProcess::Hello { version: 1, pid: 42 })
+    ChildEvent::Message(FromJobProcess::Hello { version: JOB_LINK_VERSION, pid: 42 })
 }
 
 fn state_of(attempt: ExecutionAttemptId, state: ExecutionState) -> ChildEvent {
