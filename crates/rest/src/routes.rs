@@ -56,6 +56,7 @@ fn table() -> Vec<Route> {
         get("/jobs/:jobid/vertices/:vertexid/subtasks/:subtaskindex", vertex::subtask),
         get("/jobs/:jobid/vertices/:vertexid/subtasktimes", vertex::subtask_times),
         get("/jobs/:jobid/vertices/:vertexid/taskmanagers", vertex::task_managers),
+        get("/jobs/:jobid/vertices/:vertexid/watermarks", vertex::watermarks),
         get("/taskmanagers", task_managers::all),
         get("/taskmanagers/:taskmanagerid", task_managers::one),
         get("/taskmanagers/:taskmanagerid/log", logs::of_task_manager),

@@ -8,6 +8,7 @@ use crate::json::subtask_times::SubtaskTimes;
 use crate::json::vertex::VertexDetailsBody;
 use crate::json::vertex_task_managers::VertexTaskManagers;
 use crate::json::vertex_view::VertexView;
+use crate::json::watermarks::Watermark;
 use crate::reply::{Json, Reply};
 use crate::request::PathParameters;
 use axum::extract::State;
@@ -69,6 +70,17 @@ pub(crate) async fn task_managers(
     let details = app.gateway.job(job).await?;
     let view = VertexView::find(&details, vertex).ok_or_else(|| not_found(vertex))?;
     Ok(Json(VertexTaskManagers::of(&view, wall_now())))
+}
+
+/// `GET /jobs/:jobid/vertices/:vertexid/watermarks`
+pub(crate) async fn watermarks(
+    State(app): State<Arc<App>>,
+    path: PathParameters,
+) -> Reply<Vec<Watermark>> {
+    let (job, vertex) = (path.job()?, path.vertex()?);
+    let details = app.gateway.job(job).await?;
+    let view = VertexView::find(&details, vertex).ok_or_else(|| not_found(vertex))?;
+    Ok(Json(Watermark::all(&view)))
 }
 
 /// Flink's words.

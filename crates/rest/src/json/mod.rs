@@ -10,7 +10,7 @@
 //! - jobs: [`jobs`], [`job`], [`plan`], [`job_config`], [`exceptions`], [`execution_result`],
 //!   [`accumulators`];
 //! - vertices: [`vertex_view`], [`task_group`], [`attempt`], [`vertex`], [`subtask_times`],
-//!   [`vertex_task_managers`];
+//!   [`vertex_task_managers`], [`watermarks`];
 //! - checkpoints and savepoints: [`checkpoints`], [`triggered`];
 //! - programs: [`jars`].
 
@@ -38,3 +38,4 @@ pub(crate) mod triggered;
 pub(crate) mod vertex;
 pub(crate) mod vertex_task_managers;
 pub(crate) mod vertex_view;
+pub(crate) mod watermarks;

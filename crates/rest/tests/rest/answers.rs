@@ -24,6 +24,28 @@ fn the_overview_counts_workers_slots_and_jobs() {
 }
 
 #[test]
+fn accumulators_are_joined_over_the_tasks_of_a_vertex_and_of_the_job() {
+    let cluster = Cluster::start();
+    let lines =
+        |sum: u32| json!([{"name": "lines", "type": "LongCounter", "value": sum.to_string()}]);
+    let of_vertex = cluster.get(&format!("/jobs/{RUNNING}/vertices/{SINK}/accumulators")).json();
+    assert_eq!(of_vertex, json!({ "id": SINK, "user-accumulators": lines(20) }));
+    let of_job = cluster.get(&format!("/jobs/{RUNNING}/accumulators")).json();
+    assert_eq!(of_job["user-task-accumulators"], lines(40));
+}
+
+#[test]
+fn watermarks_are_told_subtask_by_subtask() {
+    let watermarks =
+        Cluster::start().get(&format!("/jobs/{RUNNING}/vertices/{SINK}/watermarks")).json();
+    let of = |subtask: i64| {
+        let id = format!("{subtask}.currentInputWatermark");
+        json!({ "id": id, "value": (T0 + subtask).to_string() })
+    };
+    assert_eq!(watermarks, json!([of(0), of(1)]));
+}
+
+#[test]
 fn the_list_of_jobs_tells_type_times_and_tasks() {
     let cluster = Cluster::start();
     let jobs = cluster.get("/jobs/overview").json()["jobs"].clone();

@@ -61,7 +61,14 @@ fn requests() -> Vec<(&'static str, String)> {
             all.push(("GET", format!("{}{rest}", job(id))));
         }
         for id in [SOURCE, SINK].map(|vertex| format!("{}/vertices/{vertex}", job(id))) {
-            for rest in ["", "/accumulators", "/subtasktimes", "/taskmanagers", "/subtasks/1"] {
+            for rest in [
+                "",
+                "/accumulators",
+                "/subtasktimes",
+                "/taskmanagers",
+                "/watermarks",
+                "/subtasks/1",
+            ] {
                 all.push(("GET", format!("{id}{rest}")));
             }
         }
