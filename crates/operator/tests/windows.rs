@@ -405,6 +405,26 @@ fn a_trigger_of_the_users_remembers_what_it_wants() {
     assert_eq!(values, [5, 10, 1]);
 }
 
+#[test]
+fn a_trigger_that_reads_what_another_one_wrote_fails_the_task_with_both_types() {
+    let mut bench = Spec::new(GlobalWindows, CountTrigger::of(3)).bench();
+    bench.push([(1, 5, 0)]);
+    let snapshot = bench.snapshot();
+    let same = Spec::new(GlobalWindows, PurgingTrigger::of(CountTrigger::of(2)));
+    let mut same = same.bench();
+    same.harness.restore(std::slice::from_ref(&snapshot), 0, 1).expect("nothing fails");
+    same.push([(1, 5, 0)]);
+    assert_eq!(same.harness.take_output(), [(1, i64::MIN, 10)], "the second record fires");
+    let other = ContinuousTrigger::processing_time(Duration::from_secs(1));
+    let mut other = Spec::new(GlobalWindows, other).bench();
+    other.harness.restore(&[snapshot], 0, 1).expect("nothing fails");
+    other.push([(2, 5, 0)]);
+    let error = other.try_push([(1, 5, 0)]).expect_err("it was written by another trigger");
+    assert!(error.message.contains("the state of the window's trigger"), "{error}");
+    assert!(error.message.contains("written as u64"), "{error}");
+    assert!(error.message.contains("reads option<i64>"), "{error}");
+}
+
 /// What windows hold, computed from all records at once.
 fn expected(
     events: &[(u64, u64, i64)],

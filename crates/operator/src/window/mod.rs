@@ -2,7 +2,7 @@
 //!
 //! - [`time_window`]: a window, and a result with its key and window;
 //! - [`assigner`]: into which windows a record falls; [`panes`]: the grid of those that lie on one;
-//! - [`trigger`]: when a window fires; [`evictor`]: what is dropped then;
+//! - [`trigger`]: when a window fires, and what it remembers (`trigger_state`); [`evictor`]: what is dropped then;
 //! - [`function`]: what users write to make results of a whole window;
 //! - [`pane_operator`]: windows on a grid, added up by the batch; [`window_operator`]: all others;
 //! - [`late`]: what becomes of late records; `progress`: how far windows have fired, as state.
@@ -16,6 +16,7 @@ pub mod panes;
 mod progress;
 pub mod time_window;
 pub mod trigger;
+mod trigger_state;
 pub mod window_operator;
 
 pub use assigner::{

@@ -1,9 +1,8 @@
 //! [`Trigger`]: when a window fires; the triggers that come with the engine.
 
 use super::time_window::TimeWindow;
+pub use super::trigger_state::TriggerState;
 use crate::process::TimeDomain;
-use millstream_core::Record;
-use millstream_core::record::Input;
 use millstream_core::time::Timestamp;
 use std::time::Duration;
 
@@ -94,31 +93,6 @@ pub trait Trigger<T>: Clone + Send + 'static {
 
     /// The window is over, or has become part of another: withdraws its timers.
     fn clear(&mut self, _window: TimeWindow, _ctx: &mut TriggerContext<'_>) {}
-}
-
-/// What a trigger remembers of a window of a key.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TriggerState(pub(super) Vec<u8>);
-
-impl TriggerState {
-    /// What was set last, else the default. What was written as another type counts as nothing.
-    pub fn get<S: Record + Default>(&self) -> S {
-        if self.0.is_empty() {
-            return S::default();
-        }
-        S::decode(&mut Input::new(&self.0)).unwrap_or_default()
-    }
-
-    /// Remembers something else.
-    pub fn set<S: Record>(&mut self, state: &S) {
-        self.0.clear();
-        state.encode(&mut self.0);
-    }
-
-    /// Remembers nothing.
-    pub fn clear(&mut self) {
-        self.0.clear();
-    }
 }
 
 /// What a trigger sees of its window and can do there.

@@ -114,6 +114,8 @@ pub struct WindowOperator<K, T, V, O> {
     clock: ProcessingClock,
     max_parallelism: MaxParallelism,
     waiting: VecDeque<Arrived<K, T>>,
+    /// The trigger has read what another one wrote.
+    misread: Option<OperatorError>,
 }
 
 struct Timers<K> {
@@ -192,6 +194,7 @@ impl<K: Key, T: Record, V: Record, O: Record> WindowOperator<K, T, V, O> {
             clock: context.clock.clone(),
             max_parallelism: context.max_parallelism,
             waiting: VecDeque::new(),
+            misread: None,
         }
     }
 
@@ -351,7 +354,7 @@ impl<K: Key, T: Record, V: Record, O: Record> WindowOperator<K, T, V, O> {
         row: &mut Row<V>,
         question: impl FnOnce(&mut dyn AnyTrigger<T>, &mut TriggerContext<'_>) -> R,
     ) -> R {
-        let mut state = TriggerState(std::mem::take(&mut row.2));
+        let mut state = TriggerState::of_row(std::mem::take(&mut row.2));
         let mut timers = OwnTimers { owner, window, timers: &mut self.timers };
         let mut ctx = TriggerContext {
             state: &mut state,
@@ -360,8 +363,16 @@ impl<K: Key, T: Record, V: Record, O: Record> WindowOperator<K, T, V, O> {
             timers: &mut timers,
         };
         let answer = question(self.spec.trigger.as_mut(), &mut ctx);
-        row.2 = state.0;
+        match state.into_row() {
+            Ok(state) => row.2 = state,
+            Err(error) => self.misread = Some(error),
+        }
         answer
+    }
+
+    /// The task cannot go on with a trigger that has read what another one wrote.
+    fn check_trigger(&mut self) -> Result<(), OperatorError> {
+        self.misread.take().map_or(Ok(()), Err)
     }
 
     /// Does what the trigger has decided.
@@ -374,6 +385,7 @@ impl<K: Key, T: Record, V: Record, O: Record> WindowOperator<K, T, V, O> {
         result: TriggerResult,
         out: &mut Batch<O>,
     ) -> Result<(), OperatorError> {
+        self.check_trigger()?;
         if result.fires() {
             let first = out.items.len();
             let fired = self.fire(owner, window, name, &mut row, &mut out.items);
@@ -499,7 +511,7 @@ impl<K: Key, T: Record, V: Record, O: Record> WindowOperator<K, T, V, O> {
         let mut joined: Option<Row<V>> = None;
         for (window, name) in merged {
             let mut row = self.row(owner, *name);
-            states.push(TriggerState(row.2.clone()));
+            states.push(TriggerState::of_row(row.2.clone()));
             self.ask(owner, *window, &mut row, |trigger, ctx| trigger.clear(*window, ctx));
             row.2.clear();
             if let Some((domain, time)) = self.cleanup(*window) {
@@ -512,6 +524,8 @@ impl<K: Key, T: Record, V: Record, O: Record> WindowOperator<K, T, V, O> {
         }
         let Some(mut row) = joined else { return };
         self.ask(owner, whole, &mut row, |trigger, ctx| trigger.on_merge(&states, whole, ctx));
+        let misread = states.iter().find_map(|state| state.check().err());
+        self.misread = self.misread.take().or(misread);
         self.put_row(owner, merged[0].1, &row);
     }
 
@@ -556,7 +570,7 @@ impl<K: Key, T: Record, V: Record, O: Record> WindowOperator<K, T, V, O> {
         if self.cleanup(window) == Some((domain, time)) {
             self.forget(owner, window, name);
         }
-        Ok(())
+        self.check_trigger()
     }
 
     fn name_of(&self, owner: &Owner<K>, window: TimeWindow) -> Option<TimeWindow> {
