@@ -13,7 +13,7 @@ use millstream_core::OperatorError;
 use millstream_core::checkpoint::CheckpointId;
 use millstream_operator::context::TaskContext;
 use millstream_operator::sink::{
-    Committable, OperatorSnapshot, RestoredOperator, Sink, SinkWriter,
+    Committable, MakeDurable, OperatorSnapshot, Prepared, RestoredOperator, Sink, SinkWriter,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
@@ -162,15 +162,16 @@ impl<T, F: Format<T>, P: Fn(&T) -> String> SinkWriter<T> for PartitionedWriter<T
         self.close_parts()
     }
 
-    fn prepare_commit(
-        &mut self,
-        checkpoint: CheckpointId,
-    ) -> Result<Vec<Committable>, OperatorError> {
-        let mut prepared = Vec::new();
+    fn prepare_commit(&mut self, checkpoint: CheckpointId) -> Result<Prepared, OperatorError> {
+        let (mut committables, mut durable) = (Vec::new(), Vec::new());
         for partition in self.partitions.values_mut() {
-            prepared.append(&mut partition.writer.prepare_commit(checkpoint)?);
+            let mut prepared = partition.writer.prepare_commit(checkpoint)?;
+            committables.append(&mut prepared.committables);
+            durable.extend(prepared.durable);
         }
-        Ok(prepared)
+        let is_needed = !durable.is_empty();
+        let all = move || durable.into_iter().try_for_each(|make_durable| make_durable());
+        Ok(Prepared { committables, durable: is_needed.then(|| Box::new(all) as MakeDurable) })
     }
 
     fn commit(&mut self, committables: &mut Vec<Committable>) -> Result<(), OperatorError> {
@@ -264,6 +265,8 @@ mod tests {
         writer.write(&mut vec![1, 2]).expect("writable");
         let mut state = OperatorSnapshot::default();
         let prepared = writer.prepare_commit(CheckpointId(1)).expect("writable");
+        prepared.durable.expect("there are parts")().expect("writable");
+        let prepared = prepared.committables;
         writer.snapshot(&mut state).expect("nothing fails");
         // Never committed, and more was begun, of which a crash leaves the files.
         writer.write(&mut vec![3]).expect("writable");
@@ -289,7 +292,8 @@ mod tests {
         writer.commit(&mut prepared.clone()).expect("pending");
         writer.write(&mut vec![5]).expect("writable");
         let mut prepared = writer.prepare_commit(CheckpointId(2)).expect("writable");
-        writer.commit(&mut prepared).expect("pending");
+        prepared.durable.take().expect("there is a part")().expect("writable");
+        writer.commit(&mut prepared.committables).expect("pending");
         writer.close(true).expect("nothing fails");
         let mut names = Vec::new();
         for directory in directories_in(scratch.path()).expect("readable") {
