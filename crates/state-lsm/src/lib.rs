@@ -6,6 +6,7 @@
 //!
 //! In reading order:
 //! - [`config`]: the memory and the directory;
+//! - `allocator`: where RocksDB's memory comes from;
 //! - `shared`: what the tables of a process share; [`backend`]: the face to the state crate;
 //! - `store`: one table, as the state crate drives it;
 //! - `frozen`: a table at a barrier: its files, linked aside; written as rows for savepoints, and copied as
@@ -13,6 +14,7 @@
 //! - `taken`: the way back from such files, also where key groups have moved;
 //! - `blocks`: the rows of a database as blocks of a state file.
 
+mod allocator;
 pub mod backend;
 mod blocks;
 pub mod config;

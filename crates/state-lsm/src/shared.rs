@@ -1,7 +1,9 @@
 //! [`Shared`]: what the tables of a process share: memory and a directory.
 
+use crate::allocator;
 use crate::config::LsmConfig;
 use rocksdb::{BlockBasedOptions, Cache, DBCompressionType, LogLevel, Options, WriteBufferManager};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -11,8 +13,15 @@ pub(crate) const NAME: &str = "rocksdb";
 /// A table collects writes in buffers of at most so many bytes.
 const WRITE_BUFFER_MAX: usize = 64 << 20;
 
-/// A file that is written has about so many bytes.
-const FILE_BYTES: u64 = 64 << 20;
+/// Bounds of the bytes that a file has.
+const FILE_BYTES: RangeInclusive<usize> = 4 << 20..=64 << 20;
+
+/// A file has this part of the memory: who writes one remembers something of each of its keys, which nobody
+/// counts.
+const FILE_PART: usize = 8;
+
+/// What is on its way to a file.
+const FILE_BUFFER: u64 = 256 << 10;
 
 /// A compaction reads each of its files so many bytes at a time.
 const COMPACTION_READ_AHEAD: usize = 256 << 10;
@@ -30,6 +39,7 @@ pub(crate) struct Shared {
     cache: Cache,
     buffers: WriteBufferManager,
     write_buffer_bytes: usize,
+    file_bytes: u64,
     /// Directories that were given out.
     given: AtomicU64,
 }
@@ -37,6 +47,7 @@ pub(crate) struct Shared {
 impl Shared {
     /// Takes no disk before it is used.
     pub(crate) fn new(config: &LsmConfig) -> Self {
+        allocator::give_large_buffers_pages_of_their_own();
         let cache = Cache::new_lru_cache(config.cache_bytes());
         let write_buffer_bytes = config.write_buffer_bytes();
         let buffers = WriteBufferManager::new_write_buffer_manager_with_cache(
@@ -47,7 +58,9 @@ impl Shared {
         let number = MADE.fetch_add(1, Ordering::Relaxed);
         let name = format!("millstream-state-{}-{number}", std::process::id());
         let (directory, given) = (config.directory.join(name), AtomicU64::new(0));
-        Self { directory, cache, buffers, write_buffer_bytes, given }
+        let file_bytes = config.memory / FILE_PART;
+        let file_bytes = file_bytes.clamp(*FILE_BYTES.start(), *FILE_BYTES.end()) as u64;
+        Self { directory, cache, buffers, write_buffer_bytes, file_bytes, given }
     }
 
     /// What all tables have in memory, by RocksDB's own account.
@@ -70,9 +83,11 @@ impl Shared {
         options.set_write_buffer_manager(&self.buffers);
         options.set_write_buffer_size(WRITE_BUFFER_MAX.min(self.write_buffer_bytes));
         // Memory is charged as it is taken, and a table that is hardly used takes little.
-        options.set_arena_block_size((self.write_buffer_bytes / 64).clamp(16 << 10, 1 << 20));
-        options.set_target_file_size_base(FILE_BYTES);
-        options.set_max_bytes_for_level_base(4 * FILE_BYTES);
+        let piece = (self.write_buffer_bytes / 64).clamp(allocator::OWN_PAGES, 1 << 20);
+        options.set_arena_block_size(piece);
+        options.set_target_file_size_base(self.file_bytes);
+        options.set_max_bytes_for_level_base(4 * self.file_bytes);
+        options.set_writable_file_max_buffer_size(FILE_BUFFER);
         options.set_max_background_jobs(2);
         options.set_compaction_readahead_size(COMPACTION_READ_AHEAD);
         // One thread writes.

@@ -55,6 +55,7 @@ const UNSAFE: &[&str] = &[
     "crates/millstream/tests/steady_state_allocates_nothing.rs",
     "crates/shuffle/src/prefetch.rs",
     "crates/shuffle/tests/allocations.rs",
+    "crates/state-lsm/src/allocator.rs",
     "crates/state/src/bucket.rs",
     "crates/state/src/memory.rs",
     "crates/state/src/pages/frozen.rs",
