@@ -50,6 +50,11 @@ impl Changes {
         words + self.born.memory_bytes() + self.tombstones.bytes.capacity()
     }
 
+    /// Whether a snapshot was taken.
+    pub(crate) fn is_tracked(&self) -> bool {
+        self.tracked
+    }
+
     /// The row is being changed.
     #[inline(always)]
     pub(crate) fn mark(&mut self, row: u32, stride: usize) {

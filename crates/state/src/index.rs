@@ -11,6 +11,9 @@
 //!
 //! At most three quarters of the slots are in use, so every search ends; each is bounded by the number
 //! of buckets on top of that. The index never looks at keys: many entries may have one tag.
+//! `build` makes the index of a table that was read.
+
+mod build;
 
 use crate::bucket::{Bucket, GRAVE, NOBODY, SLOTS, VACANT};
 use crate::memory::{Zeroed, prefetch};
@@ -59,6 +62,12 @@ impl Index {
     /// What the buckets take.
     pub(crate) fn memory_bytes(&self) -> usize {
         self.buckets.bytes()
+    }
+
+    /// What of a hash is compared.
+    #[inline(always)]
+    pub(crate) fn tag(hash: u64) -> u32 {
+        tag_of(hash)
     }
 
     #[inline(always)]

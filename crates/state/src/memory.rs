@@ -26,6 +26,9 @@ pub(crate) unsafe trait Plain: Copy + Send {}
 // SAFETY: zero is a byte.
 unsafe impl Plain for u8 {}
 
+// SAFETY: zero is a number.
+unsafe impl Plain for u64 {}
+
 /// A slice of zeros on memory of its own. An empty one has no memory.
 pub(crate) struct Zeroed<T: Plain> {
     // Invariant: `len` initialised items, in a block of `bytes()` bytes that `self` owns alone.
@@ -35,6 +38,8 @@ pub(crate) struct Zeroed<T: Plain> {
 
 // SAFETY: owns its items alone, like a `Box<[T]>`, and `Plain` types are `Send`.
 unsafe impl<T: Plain> Send for Zeroed<T> {}
+// SAFETY: whoever shares it can only read its items, like those of a `Box<[T]>`.
+unsafe impl<T: Plain + Sync> Sync for Zeroed<T> {}
 
 impl<T: Plain> Zeroed<T> {
     /// `len` zeros.

@@ -1,10 +1,15 @@
 //! The way back: rows of state files become rows of a table.
 //!
+//! What is large is read, and checked, by a thread of its own (`ahead`) while the rows before are put.
+//!
 //! Values may have been written by another version of the program (`RowReader`). Keys may not, unless
 //! their rows are the same bytes: a key's bytes decide its key group.
 
+mod ahead;
+
 use crate::backend::StoreError;
 use crate::table::KeyedTable;
+use crate::table::loading::Loading;
 use millstream_checkpoint::handle::TableSchema;
 use millstream_checkpoint::snapshot::RestoredTable;
 use millstream_checkpoint::state_file::{Block, BlockKind, ReadError};
@@ -60,23 +65,14 @@ pub enum RestoreError {
 
 /// A table that rows are put into.
 pub(crate) trait RowTarget<K, V> {
+    /// The rows of this block come next.
+    fn begin(&mut self, _block: &Block) {}
+
     /// Gives each key its value, in order.
     fn put_rows(&mut self, hashes: &[u64], keys: &[K], values: &[V]);
 
     /// Removes keys, whether they are there or not.
     fn remove_rows(&mut self, hashes: &[u64], keys: &[K]);
-}
-
-impl<K: Key, V: Record> RowTarget<K, V> for KeyedTable<K, V> {
-    fn put_rows(&mut self, hashes: &[u64], keys: &[K], values: &[V]) {
-        self.put_batch(hashes, keys, values);
-    }
-
-    fn remove_rows(&mut self, hashes: &[u64], keys: &[K]) {
-        for (hash, key) in hashes.iter().zip(keys) {
-            self.remove(*hash, key);
-        }
-    }
 }
 
 impl<K: Key, V: Record> KeyedTable<K, V> {
@@ -87,7 +83,7 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
         table: RestoredTable,
         max: MaxParallelism,
     ) -> Result<(), RestoreError> {
-        restore_rows(self, table, &Self::schema(), max)
+        restore_rows(&mut Loading::new(self), table, &Self::schema(), max)
     }
 }
 
@@ -98,7 +94,7 @@ pub(crate) fn restore_rows<K: Key, V: Record>(
     wanted: &TableSchema,
     max: MaxParallelism,
 ) -> Result<(), RestoreError> {
-    let RestoredTable { name, schema, mut blocks } = table;
+    let RestoredTable { name, schema, blocks } = table;
     let evolution = evolution(&name, &schema, wanted)?;
     let mut rows = Rows {
         keys: Vec::new(),
@@ -108,17 +104,15 @@ pub(crate) fn restore_rows<K: Key, V: Record>(
         evolution,
         row: Vec::new(),
     };
-    loop {
-        let next = blocks.next();
-        let next = next.map_err(|source| RestoreError::Read { table: name.clone(), source })?;
-        let Some(block) = next else { return Ok(()) };
+    ahead::each(blocks, &mut |next| {
+        let block = next.map_err(|source| RestoreError::Read { table: name.clone(), source })?;
         apply(target, &block, &mut rows).map_err(|(row, cause)| RestoreError::Row {
             table: name.clone(),
             group: block.group.map(KeyGroup::index),
             row,
             cause,
-        })?;
-    }
+        })
+    })
 }
 
 /// Applies one block. Which row is wrong, and what with it.
@@ -129,6 +123,7 @@ fn apply<K: Key, V: Record>(
 ) -> Result<(), (u32, String)> {
     let mut input = Input::new(&block.payload);
     let mut done = 0;
+    target.begin(block);
     while done < block.count {
         let count = (block.count - done).min(BATCH as u32);
         for row in done..done + count {

@@ -8,12 +8,17 @@
 //!
 //! What is stored in cells and slabs is the encoding already: of the types only the hash of a key's
 //! encoding is needed.
+//!
+//! All of this is done by a thread of its own (`beside`) where there is much of it.
+
+mod beside;
 
 use crate::bits::{Bits, rows_of_word};
 use crate::cell::{Stored, stored};
 use crate::changes::FrozenChanges;
 use crate::pages::{FrozenPages, PageView};
 use crate::slabs::FrozenSlabs;
+use beside::beside;
 use millstream_checkpoint::snapshot::{FrozenTable, RowSink, SnapshotError};
 use millstream_checkpoint::state_file::BLOCK_BYTES;
 use millstream_core::key_group::{KeyGroup, MaxParallelism};
@@ -25,6 +30,9 @@ const ORDERED_MAX: usize = 16 << 20;
 
 /// Rows are brought near so far ahead.
 const AHEAD: usize = 16;
+
+/// So many rows are worth a thread that encodes them.
+const ROWS_BESIDE: u64 = 64 << 10;
 
 /// How key and value lie in a row.
 #[derive(Clone, Copy)]
@@ -75,7 +83,22 @@ impl FrozenKeyedTable {
     /// Writes the rows of these words of 64, with the removed keys of each group before them.
     fn write_selected(
         &self,
-        words: impl Fn(usize) -> u64,
+        words: impl Fn(usize) -> u64 + Sync,
+        removed: &[(KeyGroup, &[u8])],
+        out: &mut dyn RowSink,
+    ) -> Result<(), SnapshotError> {
+        let each = 0..self.live.words().len();
+        let rows: u64 = each.map(|at| u64::from(words(at).count_ones())).sum();
+        if rows < ROWS_BESIDE {
+            return self.encode_selected(&words, removed, out);
+        }
+        beside(|out| self.encode_selected(&words, removed, out), out)
+    }
+
+    /// The same on the thread that calls it.
+    fn encode_selected(
+        &self,
+        words: &impl Fn(usize) -> u64,
         removed: &[(KeyGroup, &[u8])],
         out: &mut dyn RowSink,
     ) -> Result<(), SnapshotError> {

@@ -13,6 +13,7 @@
 //! The parts that know no types (`Core`) are compiled once, in this crate; what a program compiles
 //! per key and value type is small.
 
+pub(crate) mod loading;
 mod rows;
 
 use crate::bits::Bits;
@@ -391,6 +392,14 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
     /// Adds a key that is not there.
     #[inline(never)]
     pub(crate) fn insert(&mut self, hash: u64, key: &K, value: &V) -> u32 {
+        let row = self.new_row(key, value);
+        self.core.add(hash, row);
+        row
+    }
+
+    /// A row with this key and value, which nobody knows yet.
+    #[inline]
+    fn new_row(&mut self, key: &K, value: &V) -> u32 {
         let row = self.core.rows.allocate().unwrap_or_else(|| full::<K>());
         let cells = self.core.rows.get_mut(row, Self::STRIDE).expect(FOUND);
         let (key_cell, value_cell) = cells[..Self::CELLS].split_at_mut(Self::KEY);
@@ -398,7 +407,6 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
         cell::clear::<V>(value_cell);
         cell::store(key, key_cell, &mut self.core.slabs, &mut self.spill);
         cell::store(value, value_cell, &mut self.core.slabs, &mut self.spill);
-        self.core.add(hash, row);
         row
     }
 
@@ -407,10 +415,15 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
         if self.core.changes.wants_tombstone(row) {
             self.core.bury(hash, row, Self::LAYOUT);
         }
+        self.release(row);
+        self.core.forget(hash, row);
+    }
+
+    /// Gives back what a row has outside of it.
+    fn release(&mut self, row: u32) {
         let cells = self.core.rows.get(row, Self::STRIDE).expect(FOUND);
         cell::release::<K>(&cells[..Self::KEY], &mut self.core.slabs);
         cell::release::<V>(&cells[Self::KEY..Self::CELLS], &mut self.core.slabs);
-        self.core.forget(hash, row);
     }
 
     #[inline(always)]

@@ -71,12 +71,8 @@ pub(crate) struct Pages {
 unsafe impl Send for Pages {}
 
 /// Memory of pages, shared by a table and its snapshots. It keeps the memory and gives no access to
-/// it but the address.
+/// it but the address; see `Pages` and `FrozenPages` for what is done with that.
 struct Block(Zeroed<u8>);
-
-// SAFETY: nothing is read or written through a shared block; see `Pages` and `FrozenPages` for what
-// is done with its address.
-unsafe impl Sync for Block {}
 
 /// What the counters of an `Arc` take.
 const ARC_BYTES: usize = 2 * size_of::<usize>();
