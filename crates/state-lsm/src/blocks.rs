@@ -56,7 +56,7 @@ pub(crate) fn each<E: From<Error>>(
         rows.count += 1;
         let begin = rows.payload.len();
         rows.payload.extend_from_slice(key_row);
-        form.turn(&mut rows.payload[begin..]);
+        form.make_row(&mut rows.payload[begin..]);
         rows.payload.extend_from_slice(value);
         cursor.next();
     }

@@ -60,19 +60,48 @@ pub enum KeyForm {
     /// The same, but the last eight bytes, a number, have the highest first: so the items of a list are
     /// in order.
     RowWithPlace,
+    /// The last eight bytes, a time, come first, and such that the bytes are in the order of times: so
+    /// timers are in order.
+    TimeFirst,
 }
+
+/// Of the highest byte of a signed number: times before 1970 come first.
+const SIGN: u8 = 0x80;
 
 /// Bytes of the key group.
 pub const GROUP_BYTES: usize = 2;
 
 impl KeyForm {
-    /// Turns what follows the key group into key and namespace as a state file has them, or back.
+    /// Makes what follows the key group of key and namespace as a state file has them.
     #[inline]
-    pub fn turn(self, row: &mut [u8]) {
-        if self == Self::RowWithPlace
-            && let Some(place) = row.last_chunk_mut::<8>()
-        {
-            place.reverse();
+    pub fn make_key(self, row: &mut [u8]) {
+        match self {
+            Self::Row => (),
+            Self::RowWithPlace => {
+                if let Some(place) = row.last_chunk_mut::<8>() {
+                    place.reverse();
+                }
+            }
+            Self::TimeFirst if row.len() >= 8 => {
+                row.rotate_right(8);
+                row[..8].reverse();
+                row[0] ^= SIGN;
+            }
+            Self::TimeFirst => (),
+        }
+    }
+
+    /// Undoes [`make_key`](Self::make_key).
+    #[inline]
+    pub fn make_row(self, key: &mut [u8]) {
+        match self {
+            Self::Row | Self::RowWithPlace => self.make_key(key),
+            Self::TimeFirst if key.len() >= 8 => {
+                key[0] ^= SIGN;
+                key[..8].reverse();
+                key.rotate_left(8);
+            }
+            Self::TimeFirst => (),
         }
     }
 }
@@ -139,4 +168,31 @@ pub enum TakenOver {
     Whole,
     /// These rows are still to be put into it.
     Rows(Box<dyn BlockSource>),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_form_is_undone_and_times_are_in_order_with_every_name() {
+        for form in [KeyForm::Row, KeyForm::RowWithPlace, KeyForm::TimeFirst] {
+            for length in [0, 7, 8, 9, 16, 33] {
+                let row: Vec<u8> = (0..length).collect();
+                let mut key = row.clone();
+                form.make_key(&mut key);
+                form.make_row(&mut key);
+                assert_eq!(key, row);
+            }
+        }
+        let key = |name: &[u8], time: i64| {
+            let mut key = [name, &time.to_le_bytes()].concat();
+            KeyForm::TimeFirst.make_key(&mut key);
+            key
+        };
+        let times = [i64::MIN, -70_000, -1, 0, 1, 255, 256, 70_000, i64::MAX];
+        for pair in times.windows(2) {
+            assert!(key(b"zz", pair[0]) < key(b"a", pair[1]), "{pair:?}");
+        }
+    }
 }

@@ -1,25 +1,21 @@
-//! [`TimerQueue`]: times per key and namespace, each at most once, given out in order.
-//!
-//! The timers are rows of a table, so they are unique, checkpointed by key group, and known to the
-//! byte; a heap of times and row numbers beside it knows the order. A timer that is deleted leaves its
-//! entry in the heap: it is recognised when it comes up, because its row is vacant or holds a timer of
-//! another time (which has an entry of its own; one of the same time is as good as the former). When
-//! more than half of the entries are such, the heap is made anew.
+//! [`TimerQueue`]: times per key and namespace, each at most once, given out in order; on the heap, or in a
+//! backend as everything else of the operator.
 
-use crate::entry_key::{EntryKey, entry_hash};
-use crate::entry_table::{declare_entries, freeze_entries, restore_entries};
+mod heap;
+
+use crate::backend::Backing;
+use crate::entry_table::declare_entries;
 use crate::restore::RestoreError;
-use crate::table::KeyedTable;
+use crate::stored::timers::StoredTimers;
+use heap::HeapTimers;
 use millstream_checkpoint::snapshot::{RestoredTable, TableSnapshot};
+use millstream_core::Key;
 use millstream_core::job_state::DeclaredState;
 use millstream_core::key_group::MaxParallelism;
 use millstream_core::time::Timestamp;
-use millstream_core::{Key, Record};
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 
 /// The name of a timer among those of its key.
-type Name<N> = (N, Timestamp);
+pub(crate) type Name<N> = (N, Timestamp);
 
 /// Timers of keys `K`, divided by namespaces `N`.
 ///
@@ -35,10 +31,12 @@ type Name<N> = (N, Timestamp);
 /// assert_eq!(timers.pop(1_500).map(|due| (due.key, due.time)), Some((8, 1_000)));
 /// assert_eq!(timers.pop(1_500).is_none(), true);
 /// ```
-pub struct TimerQueue<K, N> {
-    timers: KeyedTable<EntryKey<K, Name<N>>, ()>,
-    /// The first is that of a timer.
-    order: BinaryHeap<Reverse<(Timestamp, u32)>>,
+#[expect(clippy::large_enum_variant, reason = "a few per operator; the heap's are at hand at once")]
+pub enum TimerQueue<K, N> {
+    /// In memory.
+    Heap(HeapTimers<K, N>),
+    /// In a backend.
+    Stored(Box<StoredTimers<K, N>>),
 }
 
 /// A timer that has come up.
@@ -54,70 +52,72 @@ pub struct Due<K, N> {
     pub time: Timestamp,
 }
 
-/// A heap with fewer entries is not worth making anew.
-const ORDER_MIN: usize = 1_024;
-
 impl<K: Key, N: Key> TimerQueue<K, N> {
-    /// No timers and no memory.
+    /// No timers and no memory; on the heap.
     pub fn new() -> Self {
-        Self { timers: KeyedTable::new(), order: BinaryHeap::new() }
+        Self::Heap(HeapTimers::new())
     }
 
-    /// How many timers are pending.
-    pub fn len(&self) -> usize {
-        self.timers.len()
+    /// No timers; on the heap, if there is no backend.
+    pub fn open(name: &str, backing: Option<&Backing>) -> Self {
+        match backing {
+            None => Self::new(),
+            Some(backing) => Self::Stored(Box::new(StoredTimers::new(name, backing))),
+        }
+    }
+
+    /// How many timers are pending. A backend has to count them.
+    pub fn len(&mut self) -> usize {
+        match self {
+            Self::Heap(timers) => timers.len(),
+            Self::Stored(timers) => timers.count(),
+        }
     }
 
     /// Whether no timer is pending.
     pub fn is_empty(&self) -> bool {
-        self.timers.is_empty()
+        self.next().is_none()
     }
 
     /// The time of the first timer.
     #[inline]
     pub fn next(&self) -> Option<Timestamp> {
-        self.order.peek().map(|Reverse((time, _))| *time)
+        match self {
+            Self::Heap(timers) => timers.next(),
+            Self::Stored(timers) => timers.next(),
+        }
     }
 
-    /// What timers and order take.
+    /// What it has in memory.
     pub fn memory_bytes(&self) -> usize {
-        self.timers.memory_bytes() + self.order.capacity() * size_of::<(Timestamp, u32)>()
+        match self {
+            Self::Heap(timers) => timers.memory_bytes(),
+            Self::Stored(timers) => timers.memory_bytes(),
+        }
     }
 
     /// Adds a timer, unless it is there.
     pub fn register(&mut self, hash: u64, key: &K, namespace: N, time: Timestamp) {
-        let name = (namespace, time);
-        let row_hash = entry_hash(hash, name.hash64());
-        if self.timers.find_entry(row_hash, key, &name) == 0 {
-            let row =
-                self.timers.insert(row_hash, &EntryKey { key: key.clone(), entry: name }, &());
-            self.order.push(Reverse((time, row)));
+        match self {
+            Self::Heap(timers) => timers.register(hash, key, namespace, time),
+            Self::Stored(timers) => timers.register(hash, key, namespace, time),
         }
     }
 
     /// Removes a timer; whether it was there.
     pub fn delete(&mut self, hash: u64, key: &K, namespace: N, time: Timestamp) -> bool {
-        let name = (namespace, time);
-        let row_hash = entry_hash(hash, name.hash64());
-        let row = self.timers.find_entry(row_hash, key, &name);
-        if row == 0 {
-            return false;
+        match self {
+            Self::Heap(timers) => timers.delete(hash, key, namespace, time),
+            Self::Stored(timers) => timers.delete(hash, key, namespace, time),
         }
-        self.timers.remove_row(row_hash, row);
-        self.tidy();
-        true
     }
 
     /// Takes out the first timer, if its time is at most this.
     pub fn pop(&mut self, until: Timestamp) -> Option<Due<K, N>> {
-        let Reverse((time, row)) = *self.order.peek().filter(|entry| entry.0.0 <= until)?;
-        self.order.pop();
-        let EntryKey { key, entry: (namespace, _) } = self.timers.key_at(row);
-        let hash = key.hash64();
-        let name = (namespace, time);
-        self.timers.remove_row(entry_hash(hash, name.hash64()), row);
-        self.tidy();
-        Some(Due { hash, key, namespace: name.0, time })
+        match self {
+            Self::Heap(timers) => timers.pop(until),
+            Self::Stored(timers) => timers.pop(until),
+        }
     }
 
     /// What its snapshots hold, as the job graph names it.
@@ -127,7 +127,10 @@ impl<K: Key, N: Key> TimerQueue<K, N> {
 
     /// The timers as they are now.
     pub fn freeze(&mut self, name: &str, max: MaxParallelism, base: bool) -> TableSnapshot {
-        freeze_entries(&mut self.timers, name, max, base)
+        match self {
+            Self::Heap(timers) => timers.freeze(name, max, base),
+            Self::Stored(timers) => timers.freeze(name),
+        }
     }
 
     /// Takes over what snapshots hold.
@@ -136,33 +139,10 @@ impl<K: Key, N: Key> TimerQueue<K, N> {
         tables: Vec<RestoredTable>,
         max: MaxParallelism,
     ) -> Result<(), RestoreError> {
-        restore_entries(&mut self.timers, tables, max)?;
-        self.reorder();
-        Ok(())
-    }
-
-    /// Makes the first entry that of a timer, and most of them.
-    fn tidy(&mut self) {
-        while let Some(Reverse((time, row))) = self.order.peek() {
-            if self.is_timer(*time, *row) {
-                break;
-            }
-            self.order.pop();
+        match self {
+            Self::Heap(timers) => timers.restore(tables, max),
+            Self::Stored(timers) => timers.restore(tables),
         }
-        if self.order.len() > ORDER_MIN.max(2 * self.timers.len()) {
-            self.reorder();
-        }
-    }
-
-    fn is_timer(&self, time: Timestamp, row: u32) -> bool {
-        self.timers.is_live(row) && self.timers.key_at(row).entry.1 == time
-    }
-
-    /// Makes the order anew from the timers.
-    fn reorder(&mut self) {
-        let (rows, _) = self.timers.rows_from(0, usize::MAX);
-        let time = |row: u32| self.timers.key_at(row).entry.1;
-        self.order = rows.into_iter().map(|row| Reverse((time(row), row))).collect();
     }
 }
 

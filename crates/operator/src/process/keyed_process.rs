@@ -96,7 +96,7 @@ impl<K: Key, T: Record, F: KeyedProcessFunction<K, T>> KeyedProcess<K, T, F> {
             selector,
             function,
             state: KeyedStateStore::open(context.backing()),
-            timers: TimerService::new(),
+            timers: TimerService::open(context.backing().as_ref()),
             on_heap: context.state_backend.is_none(),
             clock: context.clock.clone(),
             max_parallelism: context.max_parallelism,
@@ -123,7 +123,7 @@ impl<K: Key, T: Record, F: KeyedProcessFunction<K, T>> KeyedProcess<K, T, F> {
     }
 
     /// How many timers are pending in event time and in processing time.
-    pub fn timers(&self) -> (usize, usize) {
+    pub fn timers(&mut self) -> (usize, usize) {
         (self.timers.event.len(), self.timers.processing.len())
     }
 
@@ -257,7 +257,7 @@ impl<K: Key, T: Record, F: KeyedProcessFunction<K, T>> Operator for KeyedProcess
     fn end_keys(&mut self, out: &mut dyn AnyBatch, room: usize) -> Result<Flow, OperatorError> {
         let flow = self.finish(out, room)?;
         if flow == Flow::Drained {
-            self.timers = TimerService::new();
+            self.timers = TimerService::open(None);
             // What lies on disk is in nobody's way.
             if self.on_heap {
                 self.state = KeyedStateStore::new();

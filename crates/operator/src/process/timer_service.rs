@@ -6,9 +6,9 @@ use millstream_core::Key;
 use millstream_core::job_state::DeclaredState;
 use millstream_core::key_group::MaxParallelism;
 use millstream_core::time::{MIN_WATERMARK, Timestamp};
-use millstream_state::TimerQueue;
 use millstream_state::restore::RestoreError;
 use millstream_state::timers::Due;
+use millstream_state::{Backing, TimerQueue};
 
 /// The names of the states that hold the timers. No field of a state struct has such a name.
 const EVENT: &str = "timers-event";
@@ -23,10 +23,10 @@ pub struct TimerService<K> {
 }
 
 impl<K: Key> TimerService<K> {
-    pub(super) fn new() -> Self {
+    pub(super) fn open(backing: Option<&Backing>) -> Self {
         Self {
-            event: TimerQueue::new(),
-            processing: TimerQueue::new(),
+            event: TimerQueue::open(EVENT, backing),
+            processing: TimerQueue::open(PROCESSING, backing),
             watermark: MIN_WATERMARK,
             now: 0,
         }

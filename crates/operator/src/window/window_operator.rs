@@ -21,7 +21,7 @@ use crate::key::KeySelector;
 use crate::operator::{Flow, Operator};
 use crate::process::{FunctionResult, TimeDomain};
 use crate::side_output::SideOutputs;
-use millstream_checkpoint::snapshot::{OperatorSnapshot, RestoredOperator, TableSnapshot};
+use millstream_checkpoint::snapshot::{OperatorSnapshot, RestoredOperator};
 use millstream_core::checkpoint::Barrier;
 use millstream_core::job_state::DeclaredState;
 use millstream_core::key_group::MaxParallelism;
@@ -29,7 +29,7 @@ use millstream_core::time::{MAX_WATERMARK, NO_TIMESTAMP, Timestamp};
 use millstream_core::{Key, OperatorError, Record};
 use millstream_shuffle::batch::{AnyBatch, Batch, BoxBatch, cast};
 use millstream_state::entry_key::EntryKey;
-use millstream_state::{KeyedTable, TimerQueue};
+use millstream_state::{KeyedRows, TimerQueue};
 use std::collections::VecDeque;
 
 const WINDOWS: &str = "windows";
@@ -105,9 +105,9 @@ pub struct WindowOperator<K, T, V, O> {
     kept: Kept<K, T, V, O>,
     late: LateRecords<T>,
     selector: Box<dyn KeySelector<K, T>>,
-    windows: KeyedTable<WindowName<K>, Row<V>>,
-    elements: KeyedTable<ElementName<K>, (Timestamp, T)>,
-    sessions: KeyedTable<K, Sessions>,
+    windows: KeyedRows<WindowName<K>, Row<V>>,
+    elements: KeyedRows<ElementName<K>, (Timestamp, T)>,
+    sessions: KeyedRows<K, Sessions>,
     timers: Timers<K>,
     progress: Progress,
     now: Timestamp,
@@ -180,15 +180,19 @@ impl<K: Key, T: Record, V: Record, O: Record> WindowOperator<K, T, V, O> {
         late: LateRecords<T>,
         context: &TaskContext,
     ) -> Self {
+        let backing = context.backing();
         Self {
             spec,
             kept,
             late,
             selector,
-            windows: KeyedTable::new(),
-            elements: KeyedTable::new(),
-            sessions: KeyedTable::new(),
-            timers: Timers { event: TimerQueue::new(), processing: TimerQueue::new() },
+            windows: KeyedRows::open(WINDOWS, backing.as_ref()),
+            elements: KeyedRows::open(ELEMENTS, backing.as_ref()),
+            sessions: KeyedRows::open(SESSIONS, backing.as_ref()),
+            timers: Timers {
+                event: TimerQueue::open(EVENT, backing.as_ref()),
+                processing: TimerQueue::open(PROCESSING, backing.as_ref()),
+            },
             progress: Progress::new(context),
             now: 0,
             clock: context.clock.clone(),
@@ -204,9 +208,9 @@ impl<K: Key, T: Record, V: Record, O: Record> WindowOperator<K, T, V, O> {
     }
 
     /// How many windows have begun, how many records are kept, and how many timers are pending.
-    pub fn sizes(&self) -> (usize, usize, usize) {
+    pub fn sizes(&mut self) -> (usize, usize, usize) {
         let timers = self.timers.event.len() + self.timers.processing.len();
-        (self.windows.len(), self.elements.len(), timers)
+        (self.windows.count(), self.elements.count(), timers)
     }
 
     fn is_event_time(&self) -> bool {
@@ -330,7 +334,7 @@ impl<K: Key, T: Record, V: Record, O: Record> WindowOperator<K, T, V, O> {
         Ok(())
     }
 
-    fn row(&self, owner: &Owner<K>, name: TimeWindow) -> Row<V> {
+    fn row(&mut self, owner: &Owner<K>, name: TimeWindow) -> Row<V> {
         let (hash, name) = owner.name(name);
         self.windows.get(hash, &name).unwrap_or((None, (0, 0), Vec::new()))
     }
@@ -441,7 +445,7 @@ impl<K: Key, T: Record, V: Record, O: Record> WindowOperator<K, T, V, O> {
     }
 
     fn elements_of(
-        &self,
+        &mut self,
         owner: &Owner<K>,
         name: TimeWindow,
         (first, next): (u64, u64),
@@ -573,7 +577,7 @@ impl<K: Key, T: Record, V: Record, O: Record> WindowOperator<K, T, V, O> {
         self.check_trigger()
     }
 
-    fn name_of(&self, owner: &Owner<K>, window: TimeWindow) -> Option<TimeWindow> {
+    fn name_of(&mut self, owner: &Owner<K>, window: TimeWindow) -> Option<TimeWindow> {
         if !self.spec.assigner.is_merging() {
             return Some(window);
         }
@@ -618,16 +622,6 @@ impl<K: Key, T: Record, V: Record, O: Record> WindowOperator<K, T, V, O> {
         let more = self.timers.of(domain).next().is_some_and(|time| time <= until);
         Ok(if more { Flow::More } else { Flow::Drained })
     }
-}
-
-fn table<K: Key, V: Record>(
-    table: &mut KeyedTable<K, V>,
-    name: &str,
-    max: MaxParallelism,
-    base: bool,
-) -> TableSnapshot {
-    let (name, schema) = (name.to_owned(), KeyedTable::<K, V>::schema());
-    TableSnapshot { name, schema, content: Box::new(table.freeze(max, base)) }
 }
 
 impl<K: Key, T: Record, V: Record, O: Record> Operator for WindowOperator<K, T, V, O> {
@@ -709,12 +703,12 @@ impl<K: Key, T: Record, V: Record, O: Record> Operator for WindowOperator<K, T, 
         snapshot: &mut OperatorSnapshot,
     ) -> Result<(), OperatorError> {
         let (max, base) = (self.max_parallelism, !barrier.kind.is_savepoint());
-        snapshot.tables.push(table(&mut self.windows, WINDOWS, max, base));
+        snapshot.tables.push(self.windows.freeze(WINDOWS, max, base));
         if matches!(self.kept, Kept::All { .. }) {
-            snapshot.tables.push(table(&mut self.elements, ELEMENTS, max, base));
+            snapshot.tables.push(self.elements.freeze(ELEMENTS, max, base));
         }
         if self.spec.assigner.is_merging() {
-            snapshot.tables.push(table(&mut self.sessions, SESSIONS, max, base));
+            snapshot.tables.push(self.sessions.freeze(SESSIONS, max, base));
         }
         snapshot.tables.push(self.timers.event.freeze(EVENT, max, base));
         snapshot.tables.push(self.timers.processing.freeze(PROCESSING, max, base));

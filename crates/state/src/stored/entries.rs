@@ -3,7 +3,7 @@
 
 use super::table::{StoredTable, count};
 use super::{begin_key, decode, must};
-use crate::backend::{Backing, KeyForm};
+use crate::backend::{Backing, GROUP_BYTES, KeyForm};
 use crate::entry_key::EntryKey;
 use crate::entry_rows::{EntryRows, EntryWalk, Hashed, Place};
 use crate::entry_table::joined;
@@ -57,7 +57,7 @@ impl<K: Key, N: Key, V: Record> StoredEntries<K, N, V> {
     fn place(&self, key: Hashed<'_, K>, entry: &N) -> Vec<u8> {
         let mut bytes = self.prefix(key);
         entry.encode(&mut bytes);
-        self.rows.spec.form.turn(&mut bytes);
+        self.rows.spec.form.make_key(&mut bytes[GROUP_BYTES..]);
         bytes
     }
 
@@ -69,7 +69,7 @@ impl<K: Key, N: Key, V: Record> StoredEntries<K, N, V> {
 
     fn entry_of(&self, place: &[u8], prefix: usize) -> N {
         let mut entry = place[prefix..].to_vec();
-        self.rows.spec.form.turn(&mut entry);
+        self.rows.spec.form.make_row(&mut entry);
         decode(&entry)
     }
 

@@ -6,7 +6,8 @@
 //! a range, and so are those of one key: no key's encoding is the begin of another one's.
 //!
 //! - [`table`]: one row per key; a block of keys is fetched at once, and written back at once;
-//! - [`entries`]: any number of rows per key.
+//! - [`entries`]: any number of rows per key;
+//! - [`timers`]: times per key, in order.
 //!
 //! A backend that fails has lost the task's state: the calls of a user's function have no way to say
 //! so, hence it panics, which fails the task with the name of the operator, and the job goes on from its
@@ -14,6 +15,7 @@
 
 pub(crate) mod entries;
 pub(crate) mod table;
+pub(crate) mod timers;
 
 use crate::backend::{GROUP_BYTES, KeyForm, StoreError};
 use millstream_checkpoint::snapshot::{FrozenTable, RowSink, SnapshotError};
@@ -35,7 +37,7 @@ fn decode_key<T: Record>(bytes: &[u8], form: KeyForm) -> T {
         return decode(row);
     }
     let mut row = row.to_vec();
-    form.turn(&mut row);
+    form.make_row(&mut row);
     decode(&row)
 }
 

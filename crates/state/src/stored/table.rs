@@ -5,7 +5,9 @@
 //! written back in one go. So a key that comes a hundred times in a block costs one read and one write.
 
 use super::{begin_key, decode, decode_key, frozen, must};
-use crate::backend::{self, Backing, KeyForm, RowStore, StoreError, StoreSpec, TakenOver};
+use crate::backend::{
+    self, Backing, GROUP_BYTES, KeyForm, RowStore, StoreError, StoreSpec, TakenOver,
+};
 use crate::restore::{RestoreError, RowTarget, evolution, restore_rows};
 use millstream_checkpoint::handle::TableSchema;
 use millstream_checkpoint::snapshot::{FrozenTable, RestoredTable};
@@ -140,7 +142,7 @@ impl<K: Key, V: Record> StoredTable<K, V> {
             let begin = block.bytes.len();
             begin_key(*hash, spec.max, &mut block.bytes);
             key.borrow().encode(&mut block.bytes);
-            spec.form.turn(&mut block.bytes[begin..]);
+            spec.form.make_key(&mut block.bytes[begin + GROUP_BYTES..]);
             block.keys.push(begin..block.bytes.len());
         }
         block.sort();
@@ -290,7 +292,7 @@ impl<K: Key, V: Record> RowTarget<K, V> for StoredTable<K, V> {
             let begin = bytes.len();
             begin_key(*hash, self.spec.max, &mut bytes);
             key.encode(&mut bytes);
-            self.spec.form.turn(&mut bytes[begin..]);
+            self.spec.form.make_key(&mut bytes[begin + GROUP_BYTES..]);
             let middle = bytes.len();
             value.encode(&mut bytes);
             rows.push((begin..middle, middle..bytes.len()));

@@ -102,7 +102,7 @@ impl FrozenTable for Frozen {
             let (group, key) = key.split_at(GROUP_BYTES);
             let group = KeyGroup::new(u32::from(u16::from_be_bytes([group[0], group[1]])));
             let mut row = key.to_vec();
-            self.spec.form.turn(&mut row);
+            self.spec.form.make_row(&mut row);
             row.extend_from_slice(value);
             out.rows(group.expect("a key group"), 1, &row)?;
         }

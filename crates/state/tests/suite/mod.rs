@@ -3,5 +3,6 @@
 mod keyed_state;
 mod model;
 mod savepoints;
+mod timers;
 
 use super::backing;
