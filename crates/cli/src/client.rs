@@ -9,6 +9,7 @@ use millstream::process::daemon::JobManagerAddresses;
 use millstream::process::ha::retrieval::{RECORDS_PATIENCE, find_leader};
 use millstream::process::ha::settings::HaSettings;
 use millstream::process::storage::Storages;
+use millstream::state_backend::cluster_defaults;
 use serde_json::Value;
 use std::time::Duration;
 
@@ -109,6 +110,7 @@ impl RestClient {
             blob_server: format!("{host}:{}", port(catalog::BLOB_PORT.key)?),
             session: value(catalog::LEADER_SESSION_ID.key),
             high_availability: settings.map(|settings| settings.directory),
+            defaults: cluster_defaults(&configuration),
         })
     }
 }
@@ -123,6 +125,8 @@ pub(crate) struct SubmissionAddresses {
     pub session: Option<String>,
     /// Where to find out who leads after it.
     pub high_availability: Option<String>,
+    /// What the cluster says of jobs that do not say it.
+    pub defaults: String,
 }
 
 /// REST of whoever leads.

@@ -81,10 +81,7 @@ fn records(directory: &str) -> Option<Arc<dyn ConditionalStore>> {
 
 /// What the command line of the CLI set for the job.
 fn submitted_configuration() -> BTreeMap<String, String> {
-    let definitions = variable(launch::DEFINITIONS).unwrap_or_default();
-    let pairs = definitions.lines().filter_map(|line| line.split_once('='));
-    let mut configuration: BTreeMap<String, String> =
-        pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+    let mut configuration = launch::pairs(launch::DEFINITIONS);
     if let Some(parallelism) = variable(launch::PARALLELISM) {
         configuration.insert("parallelism.default".to_owned(), parallelism);
     }

@@ -23,6 +23,9 @@ pub const DETACHED: &str = "MILLSTREAM_DETACHED";
 pub const ENVIRONMENT: &str = "MILLSTREAM_ENVIRONMENT";
 /// `session`, `plan`: configuration of the job, `key=value` per line.
 pub const DEFINITIONS: &str = "MILLSTREAM_DEFINITIONS";
+/// `session`, `plan`: what the cluster says of jobs that do not say it, `key=value` per line. Only to
+/// refuse what cannot run there: the cluster adds it by itself.
+pub const DEFAULTS: &str = "MILLSTREAM_DEFAULTS";
 /// `session`, `plan`: the parallelism of operators that set none.
 pub const PARALLELISM: &str = "MILLSTREAM_PARALLELISM";
 /// `plan`: the file into which the job graph is written.
@@ -92,6 +95,13 @@ pub fn launch() -> Result<Launch> {
 /// A variable that is set and not empty.
 pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// Pairs of a variable, `key=value` per line.
+pub(crate) fn pairs(name: &str) -> std::collections::BTreeMap<String, String> {
+    let text = variable(name).unwrap_or_default();
+    let pairs = text.lines().filter_map(|line| line.split_once('='));
+    pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
 }
 
 /// The variables that job processes are to get: those that the user named, with their values here.

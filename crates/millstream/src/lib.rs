@@ -25,8 +25,8 @@
 //! In reading order: [`prelude`]; [`entry`] (how a program learns what it was started for);
 //! [`launch`]; [`embedded`] (with `interrupt`: Ctrl-C), [`submission`] with [`session`], [`planning`],
 //! [`job_process`] (what becomes of its jobs in each launch mode); `resume` (whether the program can
-//! read a savepoint); [`process`] (what clusters are put together from); [`testing`] (tests of functions
-//! and whole programs); `async_runtime` (who makes asynchronous calls).
+//! read a savepoint); [`state_backend`]; [`process`] (what clusters are put together from); [`testing`]
+//! (tests of functions and whole programs); `async_runtime` (who makes asynchronous calls).
 
 #[doc(hidden)]
 pub use millstream_core as core;
@@ -42,7 +42,7 @@ pub mod planning;
 pub mod process;
 mod resume;
 pub mod session;
-mod state_backend;
+pub mod state_backend;
 pub mod submission;
 pub mod testing;
 

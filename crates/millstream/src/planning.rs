@@ -21,7 +21,7 @@ impl PipelineExecutor for PlanningExecutor {
         for warning in &plan.warnings {
             eprintln!("warning: {warning}");
         }
-        crate::state_backend::check(&plan.graph.configuration)?;
+        crate::state_backend::check_on_cluster(&plan.graph.configuration)?;
         let mut graph = plan.graph;
         graph.program = Some(this_program(ContentHash(0), 0, Vec::new(), plan_values));
         let failed = |why: String| {

@@ -1,8 +1,10 @@
 //! Where a job keeps its keyed state: on the heap, or, with the feature `lsm`, on local disk.
 //!
-//! The job's configuration says so (`state.backend.type`), with Flink's words. It is read where the job
-//! is submitted, so that a mistake is told to who made it, and once more in each job process.
+//! The job's configuration says so (`state.backend.type`), with Flink's words; on a cluster that of the
+//! cluster, for jobs that say nothing. It is read where the job is submitted, so that a mistake is told to
+//! who made it, and once more in each job process.
 
+use crate::launch;
 use millstream_api::error::{Error, ErrorCode};
 use millstream_core::config::{ConfigError, Configuration, catalog};
 use millstream_operator::context::StateBackend;
@@ -20,6 +22,29 @@ pub(crate) fn check(configuration: &BTreeMap<String, String>) -> Result<(), Erro
     }
 }
 
+/// Whether this program can run a job with this configuration on the cluster that it is started for.
+pub(crate) fn check_on_cluster(configuration: &BTreeMap<String, String>) -> Result<(), Error> {
+    let mut job = Configuration(configuration.clone());
+    job.inherit_state_backend(&Configuration(launch::pairs(launch::DEFAULTS)));
+    check(&job.0)
+}
+
+/// What of a cluster's configuration a program has to know to [`check_on_cluster`]: lines of
+/// [`launch::DEFAULTS`].
+pub fn cluster_defaults(cluster: &Configuration) -> String {
+    let mut defaults = Configuration::default();
+    defaults.inherit_state_backend(cluster);
+    let lines = defaults.0.into_iter().map(|(key, value)| format!("{key}={value}"));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Whether a cluster can say this to its jobs. Whether a job can have it depends on its program.
+pub(crate) fn check_default(cluster: &Configuration) -> Result<(), ConfigError> {
+    is_on_disk(cluster)?;
+    cluster.get(&catalog::LSM_MEMORY)?;
+    cluster.get(&catalog::LSM_WRITE_BUFFER_RATIO).map(|_| ())
+}
+
 /// The backend of a job; nothing: the heap. Its files lie below `directory`, unless another one is
 /// configured.
 pub(crate) fn open(
@@ -32,10 +57,15 @@ pub(crate) fn open(
 /// What is configured; nothing: the heap.
 fn settings(configuration: &BTreeMap<String, String>) -> Result<Option<Lsm>, ConfigError> {
     let configuration = Configuration(configuration.clone());
+    if is_on_disk(&configuration)? { Lsm::read(&configuration).map(Some) } else { Ok(None) }
+}
+
+/// Which of both it is.
+fn is_on_disk(configuration: &Configuration) -> Result<bool, ConfigError> {
     let word = configuration.get(&catalog::STATE_BACKEND)?;
     match word.trim().to_ascii_lowercase().as_str() {
-        "hashmap" | "heap" | "" => Ok(None),
-        "rocksdb" | "lsm" => Lsm::read(&configuration).map(Some),
+        "hashmap" | "heap" | "" => Ok(false),
+        "rocksdb" | "lsm" => Ok(true),
         _ => {
             let why = "expected `hashmap` (in memory) or `rocksdb` (on local disk)".to_owned();
             Err(ConfigError { key: catalog::STATE_BACKEND.key.to_owned(), text: word, why })
@@ -130,6 +160,17 @@ mod tests {
         let error = check(&configured("rocks")).expect_err("refused").to_string();
         assert!(error.contains("`state.backend.type: rocks`"), "{error}");
         assert!(error.contains("`hashmap`") && error.contains("`rocksdb`"), "{error}");
+    }
+
+    #[test]
+    fn a_cluster_tells_programs_what_it_says_of_the_backend_and_nothing_else() {
+        let text = "rest.port=1\nstate.backend=rocksdb\nstate.checkpoints.num-retained=3";
+        let mut cluster = Configuration::default();
+        text.lines().for_each(|line| cluster.define(line).expect("a pair"));
+        assert_eq!(cluster_defaults(&cluster), "state.backend.type=rocksdb");
+        assert!(check_default(&cluster).is_ok());
+        cluster.set("state.backend", "rocks");
+        assert!(check_default(&cluster).is_err());
     }
 
     #[cfg(not(feature = "lsm"))]

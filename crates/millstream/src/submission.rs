@@ -64,7 +64,7 @@ impl PipelineExecutor for SessionExecutor {
         for warning in &plan.warnings {
             eprintln!("warning: {warning}");
         }
-        state_backend::check(&plan.graph.configuration)?;
+        state_backend::check_on_cluster(&plan.graph.configuration)?;
         resume::check(&plan.graph)?;
         let ordinal = self.executed.replace(self.executed.get() + 1);
         let mut graph = plan.graph;

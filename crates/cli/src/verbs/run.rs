@@ -29,6 +29,7 @@ pub(super) fn run(arguments: &RunArguments) -> Result<ExitCode> {
         .envs(storages(&arguments.target.definitions)?.environment())
         .env(launch::DETACHED, if arguments.detached { "1" } else { "" })
         .env(launch::ENVIRONMENT, arguments.environment.join(","))
+        .env(launch::DEFAULTS, cluster.defaults)
         .env(launch::DEFINITIONS, definitions(arguments)?.join("\n"))
         .env(launch::PARALLELISM, arguments.parallelism.map(|p| p.to_string()).unwrap_or_default());
     for name in &arguments.environment {

@@ -5,11 +5,13 @@
 //! - `ledger`: what must be counted once, whatever happens;
 //! - `local_state`: what workers keep of their tasks' state for themselves;
 //! - `s3`: the same with all that is kept in an object store;
+//! - `backend`: what the cluster says of where state is;
 //! - `unaligned`: the same with barriers that overtake records;
 //! - `storm`: all of that together, on a `disk` that fails;
 //! - `upgrade`: versions of a program, and what one wrote for another to read;
 //! - `runs`: what works; `faults`: what must end well although something went wrong.
 
+mod backend;
 mod disk;
 mod faults;
 mod ha;

@@ -64,6 +64,26 @@ impl Configuration {
         keys.any(|key| self.0.contains_key(*key))
     }
 
+    /// Takes over what another configuration says of an option that is not set here.
+    pub fn inherit<T>(&mut self, option: &ConfigOption<T>, from: &Self) {
+        if self.contains(option) {
+            return;
+        }
+        let mut keys = std::iter::once(&option.key).chain(option.fallback_keys);
+        if let Some(text) = keys.find_map(|key| from.0.get(*key)) {
+            self.set(option.key, text.clone());
+        }
+    }
+
+    /// Takes over what a cluster's configuration says of the state backend, where a job's own says
+    /// nothing.
+    pub fn inherit_state_backend(&mut self, cluster: &Self) {
+        self.inherit(&catalog::STATE_BACKEND, cluster);
+        self.inherit(&catalog::LSM_MEMORY, cluster);
+        self.inherit(&catalog::LSM_WRITE_BUFFER_RATIO, cluster);
+        self.inherit(&catalog::LSM_DIRECTORY, cluster);
+    }
+
     /// Sets a key.
     pub fn set(&mut self, key: &str, value: impl Into<String>) {
         self.0.insert(key.to_owned(), value.into());
@@ -163,6 +183,24 @@ mod tests {
             nearest,
             [("completely.different.and.long", None), ("rest.prot", Some("rest.port"))]
         );
+    }
+
+    #[test]
+    fn a_job_says_itself_where_its_state_is_whichever_name_of_the_option_it_uses() {
+        let configuration = |entries: &[(&str, &str)]| {
+            let entries = entries.iter().map(|(key, text)| ((*key).to_owned(), (*text).to_owned()));
+            Configuration(entries.collect())
+        };
+        let memory = "state.backend.rocksdb.memory.fixed-per-tm";
+        let cluster = configuration(&[("state.backend", "rocksdb"), (memory, "64m")]);
+        let mut silent = configuration(&[("pipeline.name", "silent")]);
+        silent.inherit_state_backend(&cluster);
+        assert_eq!(silent.get(&catalog::STATE_BACKEND), Ok("rocksdb".to_owned()));
+        assert_eq!(silent.get(&catalog::LSM_MEMORY), Ok(64 << 20));
+        let cluster = configuration(&[("state.backend.type", "rocksdb"), (memory, "64m")]);
+        let mut own = configuration(&[("state.backend", "hashmap")]);
+        own.inherit_state_backend(&cluster);
+        assert_eq!(own.get(&catalog::STATE_BACKEND), Ok("hashmap".to_owned()));
     }
 
     #[test]

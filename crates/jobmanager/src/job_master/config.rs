@@ -24,7 +24,8 @@ pub struct JobMasterConfig {
     pub slot_request_timeout_ms: u64,
     /// `slot.idle.timeout`: how long a slot that nobody needs is kept, in milliseconds.
     pub slot_idle_timeout_ms: u64,
-    /// The cluster's values of options that a job may set itself: `execution.checkpointing.*`.
+    /// The cluster's values of options that a job may set itself: `execution.checkpointing.*` and
+    /// `state.*`.
     pub defaults: Configuration,
 }
 

@@ -54,6 +54,7 @@ use asks::Asks;
 use checkpoints::Checkpoints;
 use life::Life;
 use millstream_checkpoint::coordinator::Coordinator;
+use millstream_core::config::Configuration;
 use millstream_core::ids::{FencingToken, JobId};
 use millstream_core::job_graph::JobGraph;
 use millstream_core::status::JobStatus;
@@ -133,6 +134,13 @@ pub struct Counters {
     pub strangers: u64,
 }
 
+/// The job's processes read its graph only: what the cluster says of the state backend goes into it.
+fn inherit_state_backend(graph: &mut JobGraph, cluster: &Configuration) {
+    let mut own = Configuration(std::mem::take(&mut graph.configuration));
+    own.inherit_state_backend(cluster);
+    graph.configuration = own.0;
+}
+
 impl JobMaster {
     /// A job master that has not begun. A graph or a configuration that cannot be run is told when
     /// it starts: the job then fails with a message that says why.
@@ -151,10 +159,11 @@ impl JobMaster {
         config: JobMasterConfig,
         surroundings: Surroundings,
         job: JobId,
-        graph: JobGraph,
+        mut graph: JobGraph,
         submitted: Timestamp,
         left: Option<JobRecovery>,
     ) -> Self {
+        inherit_state_backend(&mut graph, &config.defaults);
         let options = Options::parse(&graph.configuration);
         let built = ExecutionGraph::new(job, graph.clone());
         let checkpoints = Checkpoints::new(&config.defaults, job, &graph, left);

@@ -2,6 +2,8 @@
 
 use super::children::chain;
 use crate::launch;
+use crate::state_backend::cluster_defaults;
+use millstream_core::config::Configuration;
 use millstream_core::ids::{ContentHash, FencingToken, JobId};
 use millstream_core::job_graph::JobGraph;
 use millstream_host::artefact;
@@ -43,6 +45,8 @@ pub struct ProgramStore {
     runtime: Handle,
     supervisor: Supervisor,
     programs: Mutex<BTreeMap<ContentHash, Artefact>>,
+    /// [`launch::DEFAULTS`] of the cluster.
+    defaults: String,
 }
 
 impl ProgramStore {
@@ -56,7 +60,14 @@ impl ProgramStore {
         supervisor: Supervisor,
     ) -> std::io::Result<Self> {
         fs::create_dir_all(&directory)?;
-        Ok(Self { blobs, directory, rpc, token, runtime, supervisor, programs: Mutex::default() })
+        let (programs, defaults) = (Mutex::default(), String::new());
+        Ok(Self { blobs, directory, rpc, token, runtime, supervisor, programs, defaults })
+    }
+
+    /// Programs that could not run on a cluster with this configuration are refused.
+    pub fn for_cluster(mut self, configuration: &Configuration) -> Self {
+        self.defaults = cluster_defaults(configuration);
+        self
     }
 
     fn path(&self, id: ContentHash) -> PathBuf {
@@ -107,6 +118,7 @@ impl ProgramStore {
             (launch::MODE.into(), "plan".into()),
             (launch::PLAN_FILE.into(), plan.into()),
             (launch::DEFINITIONS.into(), definitions.join("\n").into()),
+            (launch::DEFAULTS.into(), self.defaults.clone().into()),
         ];
         if let Some(parallelism) = launch.parallelism {
             environment.push((launch::PARALLELISM.into(), parallelism.to_string().into()));

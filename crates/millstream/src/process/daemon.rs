@@ -18,6 +18,7 @@ use super::job_manager::{FatalSink, JobManager, LeaderTerm, STANDALONE_TOKEN};
 use super::local_state::LocalState;
 use super::storage::Storages;
 use super::task_manager::start_task_executor;
+use crate::state_backend;
 use millstream_api::error::{Error, ErrorCode, Result};
 use millstream_checkpoint::pointer::ConditionalStore;
 use millstream_checkpoint::storage::StorageError;
@@ -99,6 +100,7 @@ impl JobManagerAddresses {
 /// Runs a JobManager until it is asked to end. `name` tells it from others of the same home.
 pub fn run_job_manager(mut configuration: Configuration, home: &Home, name: &str) -> Result<()> {
     let settings = HaSettings::read(&configuration).map_err(|error| config_error(&error))?;
+    state_backend::check_default(&configuration).map_err(|error| config_error(&error))?;
     set_state_directories(&mut configuration, home, settings.as_ref());
     home.create().map_err(|error| process_error("prepare the home directory", &error))?;
     let _pid_file = PidFile::create(&home.pid_file(name), name)
@@ -194,7 +196,8 @@ async fn serve_alone(
         tokio::runtime::Handle::current(),
         Supervisor::start().map_err(|error| process_error("start threads", &error))?,
     )
-    .map_err(|error| process_error("prepare the directory of programs", &error))?;
+    .map_err(|error| process_error("prepare the directory of programs", &error))?
+    .for_cluster(&configuration);
     let rest = RestServer::start(
         RestConfig::from_configuration(&configuration).map_err(|error| config_error(&error))?,
         rpc.clone(),

@@ -118,7 +118,8 @@ impl LeaderParts {
             tokio::runtime::Handle::current(),
             Supervisor::start().map_err(|error| error.to_string())?,
         )
-        .map_err(|error| error.to_string())?;
+        .map_err(|error| error.to_string())?
+        .for_cluster(&self.configuration);
         let config = RestConfig::from_configuration(&self.configuration);
         let rest = RestServer::start(
             config.map_err(|error| error.to_string())?,
