@@ -14,7 +14,7 @@ pub trait Inspect {
     ) -> Result<(), WrongKey>;
 
     /// How many timers are pending.
-    fn timers(&self) -> PendingTimers {
+    fn timers(&mut self) -> PendingTimers {
         PendingTimers::default()
     }
 }

@@ -39,6 +39,13 @@ impl<K: Key, V: Record> KeyedRows<K, V> {
         }
     }
 
+    /// Forgets what takes memory: everything, if it lies on the heap, else nothing.
+    pub fn free_memory(&mut self) {
+        if let Self::Heap(table) = self {
+            *table = KeyedTable::new();
+        }
+    }
+
     /// See [`KeyedTable::update_batch`].
     #[inline]
     pub fn update_batch<Q: Borrow<K>>(

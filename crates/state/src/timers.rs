@@ -120,6 +120,14 @@ impl<K: Key, N: Key> TimerQueue<K, N> {
         }
     }
 
+    /// Forgets all timers.
+    pub fn clear(&mut self) {
+        match self {
+            Self::Heap(_) => *self = Self::new(),
+            Self::Stored(timers) => while timers.pop(Timestamp::MAX).is_some() {},
+        }
+    }
+
     /// What its snapshots hold, as the job graph names it.
     pub fn declared(name: &str) -> DeclaredState {
         declare_entries::<K, Name<N>, ()>(name)

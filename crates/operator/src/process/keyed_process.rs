@@ -257,7 +257,7 @@ impl<K: Key, T: Record, F: KeyedProcessFunction<K, T>> Operator for KeyedProcess
     fn end_keys(&mut self, out: &mut dyn AnyBatch, room: usize) -> Result<Flow, OperatorError> {
         let flow = self.finish(out, room)?;
         if flow == Flow::Drained {
-            self.timers = TimerService::open(None);
+            self.timers.begin_anew();
             // What lies on disk is in nobody's way.
             if self.on_heap {
                 self.state = KeyedStateStore::new();
@@ -333,7 +333,7 @@ impl<K: Key, T: Record, F: KeyedProcessFunction<K, T>> Inspect for KeyedProcess<
         Ok(())
     }
 
-    fn timers(&self) -> PendingTimers {
+    fn timers(&mut self) -> PendingTimers {
         let (event, processing) = KeyedProcess::timers(self);
         PendingTimers { event, processing }
     }

@@ -32,6 +32,13 @@ impl<K: Key> TimerService<K> {
         }
     }
 
+    /// No timers, and no time has passed.
+    pub(super) fn begin_anew(&mut self) {
+        self.event.clear();
+        self.processing.clear();
+        (self.watermark, self.now) = (MIN_WATERMARK, 0);
+    }
+
     /// What state it has, as the job graph names it.
     pub(super) fn states() -> Vec<DeclaredState> {
         [EVENT, PROCESSING].map(TimerQueue::<K, ()>::declared).into()

@@ -652,10 +652,11 @@ impl<K: Key, T: Record, V: Record, O: Record> Operator for WindowOperator<K, T, 
     fn end_keys(&mut self, out: &mut dyn AnyBatch, room: usize) -> Result<Flow, OperatorError> {
         let flow = self.finish(out, room)?;
         if flow == Flow::Drained {
-            self.windows = KeyedTable::new();
-            self.elements = KeyedTable::new();
-            self.sessions = KeyedTable::new();
-            self.timers = Timers { event: TimerQueue::new(), processing: TimerQueue::new() };
+            self.windows.free_memory();
+            self.elements.free_memory();
+            self.sessions.free_memory();
+            self.timers.event.clear();
+            self.timers.processing.clear();
             self.progress.begin_anew();
         }
         Ok(flow)
