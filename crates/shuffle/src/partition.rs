@@ -13,7 +13,7 @@ use crate::sync::Arc;
 use millstream_core::checkpoint::CheckpointId;
 use millstream_core::ids::PartitionId;
 use millstream_core::job_graph::ShipStrategy;
-use millstream_core::key_group::{MaxParallelism, subtask_of_hash};
+use millstream_core::key_group::{KeyGroup, MaxParallelism};
 use millstream_core::record::{DecodeError, Schema};
 
 /// The shared half of a partition: consumers find their queues here.
@@ -159,13 +159,15 @@ pub trait Keying: Send {
 pub struct HashRouter {
     keying: Box<dyn Keying>,
     max_parallelism: MaxParallelism,
+    /// The consumer of each key group, once there are records: a division for each of them is felt.
+    owners: Vec<u32>,
     targets: Vec<u32>,
 }
 
 impl HashRouter {
     /// Routes to the owners of the keys' groups.
     pub fn new(keying: Box<dyn Keying>, max_parallelism: MaxParallelism) -> Self {
-        Self { keying, max_parallelism, targets: Vec::new() }
+        Self { keying, max_parallelism, owners: Vec::new(), targets: Vec::new() }
     }
 }
 
@@ -173,8 +175,13 @@ impl Router for HashRouter {
     fn route(&mut self, batch: &mut BoxBatch, open: &mut [BoxBatch]) {
         self.keying.hash(batch.as_mut());
         let (max, consumers) = (self.max_parallelism, open.len() as u32);
+        if self.owners.is_empty() {
+            let groups = (0..max.get()).filter_map(KeyGroup::new);
+            self.owners.extend(groups.map(|group| group.owner(max, consumers)));
+        }
+        let owner = |hash: &u64| self.owners[KeyGroup::of_hash(*hash, max).index() as usize];
         self.targets.clear();
-        self.targets.extend(batch.hashes().iter().map(|h| subtask_of_hash(*h, max, consumers)));
+        self.targets.extend(batch.hashes().iter().map(owner));
         batch.distribute(&self.targets, open);
     }
 
