@@ -324,6 +324,15 @@ fn a_write_of_unknown_outcome_is_read_back() {
 }
 
 #[test]
+fn a_checkpoint_that_all_have_acknowledged_does_not_expire_while_its_metadata_is_written() {
+    let mut driver = Driver::running(&[("timeout", "1 s")]);
+    driver.at(10_000);
+    driver.all_acknowledge(1, "");
+    driver.at(15_000);
+    assert_eq!(driver.written(1, Written::Done), COMPLETED_1);
+}
+
+#[test]
 fn failures_in_a_row_beyond_what_is_tolerated_start_the_job_over() {
     let mut driver = Driver::running(&[("tolerable-failed-checkpoints", "1")]);
     let failed = Declined::Failed("disk full".to_owned());

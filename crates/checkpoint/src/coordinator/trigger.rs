@@ -16,8 +16,9 @@ impl Coordinator {
     /// When something is due, if it is a matter of time.
     pub fn next_deadline(&self) -> Option<Mono> {
         let pending = self.pending.values().filter_map(|pending| match pending.phase {
+            Phase::Collecting => Some(pending.triggered_at + self.config.timeout_ms),
+            Phase::Writing(_) => None,
             Phase::Reading { again_at, .. } => again_at,
-            _ => Some(pending.triggered_at + self.config.timeout_ms),
         });
         let periodic = self.periodic_due().filter(|_| self.has_room());
         let requests = self.requests.next_overdue(self.config.timeout_ms);
@@ -174,24 +175,22 @@ impl Coordinator {
         }
     }
 
-    /// Gives up what has taken too long.
+    /// Gives up what has taken too long: for as long as tasks are waited for. Once all have acknowledged, a
+    /// checkpoint is what its metadata is, and giving it up would only make more work for a slow store: the
+    /// next one would be as late, and so for ever.
     pub(super) fn expire(&mut self, now: Mono) {
         let timeout_ms = self.config.timeout_ms;
         let late = |pending: &Pending| {
-            let reading = matches!(pending.phase, Phase::Reading { .. });
-            !reading && pending.triggered_at + timeout_ms <= now
+            matches!(pending.phase, Phase::Collecting) && pending.triggered_at + timeout_ms <= now
         };
         let expired = self.pending.iter().filter(|(_, pending)| late(pending));
         let expired: Vec<CheckpointId> = expired.map(|(id, _)| *id).collect();
         for id in expired {
-            let missing = self.pending[&id].missing;
-            let cause = match missing {
-                0 => format!("its metadata was not written within {timeout_ms} ms"),
-                n => format!(
-                    "{n} tasks did not acknowledge it within {timeout_ms} ms \
-                     (execution.checkpointing.timeout)"
-                ),
-            };
+            let cause = format!(
+                "{} tasks did not acknowledge it within {timeout_ms} ms \
+                 (execution.checkpointing.timeout)",
+                self.pending[&id].missing
+            );
             self.ended_at = Some(now);
             self.abort(id, &cause, true);
         }
