@@ -4,13 +4,25 @@
 use millstream::api::args::Args;
 use millstream::api::error::ErrorCode;
 use millstream::api::{JobClient, PipelineExecutor};
+use millstream::core::checkpoint::{CheckpointId, SnapshotKind};
+use millstream::core::ids::JobId;
+use millstream::core::job_graph::OperatorInfo;
 use millstream::core::job_state::{DeclaredState, ListMode, StateShape};
+use millstream::core::key_group::{KeyGroupRange, MaxParallelism};
 use millstream::operator::plan::Plan;
 use millstream::prelude::*;
 use millstream::{sink, source};
+use millstream_checkpoint::compatibility::Comparison;
+use millstream_checkpoint::handle::{
+    FilePart, ListState as WrittenList, OperatorState, StateFile, TableSchema, TableState,
+    TaskState,
+};
+use millstream_checkpoint::metadata::{CheckpointMetadata, SeenSplits, VertexState};
+use millstream_checkpoint::native::TableFormat;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::time::Duration;
 
 /// Keeps the plan instead of running it.
 #[derive(Clone, Default)]
@@ -174,4 +186,135 @@ fn a_source_that_cannot_read_anything_twice_is_told_before_the_job_runs() {
     let [warning] = &plan.warnings[..] else { panic!("{:?}", plan.warnings) };
     assert!(warning.starts_with("source `lines` declared at crates/millstream/tests/plans.rs:"));
     assert!(warning.contains("cannot read anything twice: after a failure records are missing"));
+}
+
+/// A checkpoint of this plan, with something in all of its states.
+fn checkpoint_of(plan: &Plan) -> CheckpointMetadata {
+    let file = StateFile::Inline(Vec::new());
+    let part = FilePart { file, index_offset: 0, index_length: 0, rows: 0, bytes: 0 };
+    let written = |operator: &OperatorInfo| {
+        let mut state = OperatorState::default();
+        for DeclaredState { name, shape, .. } in operator.states.iter().flatten().cloned() {
+            match shape {
+                StateShape::Keyed { key, namespace, value } => state.tables.push(TableState {
+                    name,
+                    schema: TableSchema { key: key.0, namespace: namespace.0, value: value.0 },
+                    groups: KeyGroupRange(0..128),
+                    chain: vec![part.clone()],
+                    format: TableFormat::Rows,
+                }),
+                StateShape::List { mode, item } => {
+                    let (schema, part) = (item.map(|item| item.0), part.clone());
+                    state.lists.push(WrittenList { name, mode, schema, items: 0, part });
+                }
+            }
+        }
+        (operator.id, state)
+    };
+    let vertices = plan.graph.vertices.iter().map(|vertex| {
+        let operators = vertex.operators.iter().map(written).collect();
+        let state = VertexState {
+            name: vertex.name.clone(),
+            operators: vertex.operators.iter().map(|operator| operator.id).collect(),
+            max_parallelism: MaxParallelism::default_for(1),
+            subtasks: vec![TaskState { operators, ..TaskState::default() }],
+            splits: SeenSplits::default(),
+        };
+        (vertex.id, state)
+    });
+    CheckpointMetadata {
+        job: JobId(1),
+        checkpoint: CheckpointId(1),
+        kind: SnapshotKind::Checkpoint,
+        timestamp: 0,
+        vertices: vertices.collect(),
+    }
+}
+
+#[test]
+fn windows_and_joins_of_other_types_are_refused_before_anything_starts() {
+    type Program = fn(&Env);
+    fn numbers(env: &Env) -> DataStream<u64> {
+        env.source("numbers", source::collection([1_u64]))
+    }
+    fn others(env: &Env) -> DataStream<u64> {
+        env.source("others", source::collection([1_u64]))
+    }
+    fn words(env: &Env) -> DataStream<String> {
+        env.source("words", source::collection(["a".to_owned()]))
+    }
+    fn end<T: Record>(stream: DataStream<T>) {
+        stream.uid("it").sink("nowhere", sink::blackhole());
+    }
+    fn a_day() -> TumblingEventTimeWindows {
+        TumblingEventTimeWindows::of(Duration::from_secs(86_400))
+    }
+    fn sessions() -> EventTimeSessionWindows {
+        EventTimeSessionWindows::with_gap(Duration::from_secs(60))
+    }
+    let cases: [(&str, Program, Program, &str); 5] = [
+        (
+            "windows on a grid",
+            |env| end(numbers(env).key_by(|n| *n).window(a_day()).count()),
+            |env| {
+                let windows = numbers(env).key_by(|n| *n).window(a_day());
+                end(windows.fold(String::new, |_, _| ()));
+            },
+            "written as u64, now string",
+        ),
+        (
+            "sessions",
+            |env| end(numbers(env).key_by(|n| *n).window(sessions()).reduce(|a, _| a)),
+            |env| {
+                let windows = numbers(env).key_by(|n| *n).window(sessions());
+                end(windows.fold_merging(String::new, |_, _| (), |_, _| ()));
+            },
+            "now string",
+        ),
+        (
+            "windows of counts",
+            |env| end(numbers(env).key_by(|n| *n).count_window(3).fold(|| 0_u64, |_, _| ())),
+            |env| {
+                let windows = numbers(env).key_by(|n| *n).count_window(3);
+                end(windows.fold(String::new, |_, _| ()));
+            },
+            "written as u64, now string",
+        ),
+        (
+            "joins in windows",
+            |env| {
+                let (a, b) = (numbers(env).key_by(|n| *n), others(env).key_by(|n| *n));
+                end(a.join(&b).window(a_day()).apply(|a, b| a + b));
+            },
+            |env| {
+                let (a, b) = (numbers(env).key_by(|n| *n), words(env).key_by(|_| 1_u64));
+                end(a.join(&b).window(a_day()).apply(|a, _| *a));
+            },
+            "written as u64, now string",
+        ),
+        (
+            "joins by intervals",
+            |env| {
+                let (a, b) = (numbers(env).key_by(|n| *n), others(env).key_by(|n| *n));
+                end(a.interval_join(&b, 0, 1).process(|a, b| a + b));
+            },
+            |env| {
+                let (a, b) = (numbers(env).key_by(|n| *n), words(env).key_by(|_| 1_u64));
+                end(a.interval_join(&b, 0, 1).process(|a, _| *a));
+            },
+            "written as u64, now string",
+        ),
+    ];
+    for (what, before, after, why) in cases {
+        let checkpoint = checkpoint_of(&planned(before));
+        let same = Comparison::new(&checkpoint, &planned(before).graph);
+        assert_eq!(same.refusal(), None, "{what}");
+        let refusal = Comparison::new(&checkpoint, &planned(after).graph).refusal();
+        let refusal = refusal.unwrap_or_else(|| panic!("{what} are not refused"));
+        assert!(
+            refusal.contains("plans.rs:") && refusal.contains("cannot read state `"),
+            "{refusal}"
+        );
+        assert!(refusal.contains(why), "{what}: {refusal}");
+    }
 }
