@@ -20,6 +20,9 @@ pub const CHECKPOINT: &[&str] = &[
     "seen_splits_forgotten",
     "union_list_is_dealt",
     "dealt_item_is_lost",
+    "orphans_stay",
+    "sweep_takes_pending",
+    "sweep_takes_retained",
 ];
 
 /// Mutants of barriers that overtake data: here, and in the crates that carry out what is decided here.

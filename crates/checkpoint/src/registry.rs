@@ -114,6 +114,11 @@ impl Registry {
         self.references.keys()
     }
 
+    /// Those that may be deleted soon: something may still build on them.
+    pub fn doomed(&self) -> impl Iterator<Item = &FileKey> {
+        self.doomed.keys()
+    }
+
     /// A file is referred to, doomed or gone: one of them; and the counts are right.
     pub fn check(&self) {
         let mut counted: BTreeMap<&FileKey, u32> = BTreeMap::new();

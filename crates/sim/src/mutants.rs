@@ -77,6 +77,9 @@ pub const REGISTRY: &[(&str, &Family)] = &[
     ("seen_splits_forgotten", &RESCALE),
     ("union_list_is_dealt", &RESCALE),
     ("dealt_item_is_lost", &RESCALE),
+    ("orphans_stay", &LEADER_TAKEOVER),
+    ("sweep_takes_pending", &LEADER_TAKEOVER),
+    ("sweep_takes_retained", &LEADER_TAKEOVER),
     // millstream-jobmanager: the record of checkpoints
     ("completed_before_recorded", &LEADER_TAKEOVER),
     ("doubtful_is_not_recorded", &LEADER_TAKEOVER),

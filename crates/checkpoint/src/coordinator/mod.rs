@@ -26,11 +26,13 @@
 //!
 //! In reading order: [`config`](crate::config); `tasks`: how tasks stand; `pending`; [`requests`];
 //! `trigger`: when one begins; `answers`: what tasks say; `completion`: from the last
-//! acknowledgement to the end; `recovery`: what tasks begin with; `effect`: what is to be done.
+//! acknowledgement to the end; `recovery`: what tasks begin with; `orphans`: what former masters left;
+//! `effect`: what is to be done.
 
 mod answers;
 mod completion;
 mod effect;
+mod orphans;
 mod pending;
 mod recovery;
 pub mod requests;

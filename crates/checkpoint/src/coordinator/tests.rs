@@ -644,6 +644,54 @@ fn terms_of_leadership_that_begin_from_the_same_savepoint_have_numbers_of_their_
 }
 
 #[test]
+fn what_a_former_master_left_unfinished_goes_and_nothing_that_is_or_may_be_needed() {
+    // A former master has completed 2, which refers to a file of 1, and has begun 3.
+    let mut former = Driver::running(&[]);
+    former.complete(10_000, 1, "f-1-0");
+    former.complete(20_000, 2, "f-1-0 f-2-0");
+    let bytes = former.writes.last().expect("2 was written").bytes.clone();
+    let directory = former.coordinator.directory().to_owned();
+    let mut driver = Driver::new(&[]);
+    let graph = driver.graph.clone();
+    driver.coordinator.number_from(id(1001));
+    let metadata = decode(&bytes, "f").expect("can be read");
+    let begun = driver.coordinator.recover(metadata, &format!("{directory}/chk-2"), &graph);
+    assert_eq!(begun, Ok(()));
+    let floor = driver.coordinator.newest();
+    assert_eq!(floor, id(1000));
+    for task in ALL {
+        driver.coordinator.on_reset(task, &graph);
+        driver.start(task);
+    }
+    driver.settle();
+    assert_eq!(driver.at(10_000), "trigger(s0,1001) trigger(s1,1001)");
+    let needed: Vec<String> =
+        decode(&bytes, "f").expect("can be read").files().map(|file| file.path.clone()).collect();
+    let others = [
+        "chk-2/_metadata",
+        "chk-2/x-0",
+        "chk-3/x-0",
+        "chk-3/y-0",
+        "chk-1001/x-0",
+        "shared/x-3-0",
+        "shared/x-1001-0",
+        "savepoint-3/_metadata",
+        "notes.txt",
+        "shared/notes",
+    ];
+    let mut paths: Vec<String> = others.iter().map(|path| (*path).to_owned()).collect();
+    paths.extend(needed.iter().cloned());
+    let orphans = driver.coordinator.orphans(floor, &paths);
+    assert_eq!(orphans, [format!("{directory}/chk-3"), format!("{directory}/shared/x-3-0")]);
+    // Also under another name of the directory.
+    let metadata = decode(&bytes, "f").expect("can be read");
+    let mut renamed = Driver::new(&[]);
+    renamed.coordinator.number_from(id(1001));
+    renamed.coordinator.recover(metadata, "/mnt/same/chk-2", &graph).expect("it fits");
+    assert_eq!(renamed.coordinator.orphans(floor, &paths), orphans);
+}
+
+#[test]
 fn at_the_end_checkpoints_go_unless_they_are_to_be_kept() {
     for (retention, ending, kept) in [
         ("NO_EXTERNALIZED_CHECKPOINTS", Ending::Failed, false),

@@ -352,3 +352,41 @@ fn what_cannot_be_meant_is_told_before_anything_starts() {
     }
     let _ = std::fs::remove_dir_all(&home);
 }
+
+#[test]
+fn what_a_killed_leader_left_unfinished_goes_while_the_job_runs_and_nothing_else_does() {
+    let ha = HaCluster::start(1, &["execution.checkpointing.interval=200ms"]);
+    let ledger = Ledger::new(&ha.cluster, 300_000, 30_000);
+    let job = ledger.submit(&["-p", "2"]);
+    ha.wait_for_checkpoints(&job, 2);
+    let newest = || {
+        let record = ha.record();
+        let newest = record["jobs"][&job]["checkpoints"].as_array()?.last()?.clone();
+        Some((newest["id"].as_u64()?, PathBuf::from(newest["path"].as_str()?)))
+    };
+    let epoch = ha.epoch();
+    kill(ha.cluster.pid("jobmanager"));
+    let (id, path) = newest().expect("it has completed some");
+    let directory = path.parent().expect("that of the job").to_owned();
+    let put = |name: &str| {
+        let path = directory.join(name);
+        std::fs::create_dir_all(path.parent().expect("a directory")).expect("it can be made");
+        std::fs::write(&path, "left").expect("it can be written");
+        path
+    };
+    // The tasks may have begun more, and so have these.
+    let gone = [
+        put(&format!("chk-{}/0_1_2_3-0", id + 1)),
+        put(&format!("chk-{}/0_1_2_3-0", id + 9)),
+        put(&format!("shared/0_1_2_3-{}-0", id + 1)),
+    ];
+    let kept = [put("savepoint-1/_metadata"), put("notes.txt"), put("chk-x/notes.txt")];
+    ha.start_job_manager("jobmanager");
+    ha.wait_for_term_after(epoch);
+    ha.cluster.wait_for("what was left to be gone", || {
+        gone.iter().all(|path| !path.exists()).then_some(())
+    });
+    assert!(kept.iter().all(|path| path.exists()));
+    ha.wait_for_state(&job, "FINISHED");
+    ledger.check();
+}

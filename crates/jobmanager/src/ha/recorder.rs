@@ -80,7 +80,7 @@ impl CheckpointRecorder {
             JobMasterOp::ReadMetadata { directory } => {
                 self.doubtful.get(directory).map(|id| (*id, directory.clone()))
             }
-            JobMasterOp::Delete { .. } => None,
+            JobMasterOp::ListFiles { .. } | JobMasterOp::Delete { .. } => None,
         };
         self.at = At::Acting(to_record.filter(|_| !mutant::on("completed_before_recorded")));
         RecorderStep::Act(what)
@@ -122,7 +122,7 @@ impl CheckpointRecorder {
         let At::Acting(to_record) = std::mem::take(&mut self.at) else { return stray() };
         let Some((id, directory)) = to_record else { return RecorderStep::End(done) };
         match done {
-            JobMasterDone::Done | JobMasterDone::Read { .. } => {
+            JobMasterDone::Done | JobMasterDone::Read { .. } | JobMasterDone::Listed { .. } => {
                 self.at = At::Recording(directory.clone(), done);
                 RecorderStep::Record(id, directory)
             }

@@ -47,6 +47,10 @@ pub(super) struct Checkpoints {
     recovery: Option<Recovery>,
     /// It could not be read and is tried again then, for that many times.
     again: Option<(Mono, Recovery, u32)>,
+    /// The job has had another master.
+    is_taken_over: bool,
+    /// Checkpoints up to this one are former masters'; nothing once what they left has been looked for.
+    floor: Option<CheckpointId>,
     /// Work that is under way.
     works: BTreeMap<OpId, Work>,
     /// Counts works: each gets an id of its own.
@@ -64,6 +68,8 @@ enum Work {
     ReadOlder(Recovery, u32),
     /// The metadata that the job goes on from; how often that was tried.
     Recover(Recovery, u32),
+    /// What tasks of former masters have left: for checkpoints up to this one.
+    List(CheckpointId),
 }
 
 /// What a job goes on from.
@@ -102,7 +108,7 @@ impl Checkpoints {
         // What a job goes on from is its own affair: a cluster's default would start all from one.
         let own = Configuration(graph.configuration.clone());
         let named = RecoveryConfig::read(&own).map_err(|error| error.to_string())?;
-        let first = left.as_ref().map(|left| left.first);
+        let (first, is_taken_over) = (left.as_ref().map(|left| left.first), left.is_some());
         let newest = left.and_then(|left| Some((left.checkpoint?, left.older)));
         let recovery = match newest {
             Some((path, older)) => Some(Recovery::own(path, older)),
@@ -123,7 +129,7 @@ impl Checkpoints {
         if let (Some(coordinator), Some(first)) = (&mut coordinator, first) {
             coordinator.number_from(first);
         }
-        Ok(Self { coordinator, recovery, again: None, works: BTreeMap::new(), works_made: 0 })
+        Ok(Self { coordinator, recovery, is_taken_over, ..Self::default() })
     }
 
     pub(super) fn coordinator(&self) -> Option<&Coordinator> {
@@ -148,6 +154,13 @@ impl Checkpoints {
     /// What a task begins with.
     pub(super) fn restore(&self, id: ExecutionVertexId) -> Option<Box<TaskRestore>> {
         self.coordinator.as_ref()?.restore(subtask(id))
+    }
+
+    /// What the job goes on from is known; what is triggered from now on is ours.
+    pub(super) fn begin_term(&mut self) {
+        let newest = self.coordinator.as_ref().map(Coordinator::newest);
+        self.floor =
+            newest.filter(|newest| self.is_taken_over && *newest > CheckpointId::default());
     }
 
     fn begin(&mut self, cx: &mut Context<'_>, work: Work, what: JobMasterOp) {
@@ -269,7 +282,9 @@ impl JobMaster {
             JobMasterDone::Failed { reason } | JobMasterDone::Unknown { reason } => {
                 Err(format!("`{file}` could not be read: {reason}"))
             }
-            JobMasterDone::Done => Err(format!("`{file}` was not read")),
+            JobMasterDone::Done | JobMasterDone::Listed { .. } => {
+                Err(format!("`{file}` was not read"))
+            }
         };
         match begun {
             Ok(()) => self.begin_running(cx),
@@ -379,6 +394,7 @@ impl JobMaster {
             Decided::Completed { splits, .. } => {
                 self.scheduler.graph_mut().keep_splits(&splits);
                 self.scheduler.on_checkpoint_completed();
+                self.look_for_orphans(cx);
             }
             Decided::Fail(cause) => {
                 let failure = Failure::of_cluster(cause);
@@ -400,6 +416,25 @@ impl JobMaster {
         }
     }
 
+    /// A checkpoint of ours is complete: all tasks are ours by now, and whoever wrote for a former master
+    /// has ended. What is left of its checkpoints is looked for, once.
+    fn look_for_orphans(&mut self, cx: &mut Context<'_>) {
+        let Some(floor) = self.checkpoints.floor.take() else { return };
+        let Some(coordinator) = &self.checkpoints.coordinator else { return };
+        let what = JobMasterOp::ListFiles { directory: coordinator.directory().to_owned() };
+        self.checkpoints.begin(cx, Work::List(floor), what);
+    }
+
+    /// What cannot be listed now is deleted at the end of the job.
+    fn on_listed(&mut self, cx: &mut Context<'_>, floor: CheckpointId, result: JobMasterDone) {
+        let JobMasterDone::Listed { paths } = result else { return };
+        let Some(coordinator) = &self.checkpoints.coordinator else { return };
+        let orphans = coordinator.orphans(floor, &paths);
+        if !orphans.is_empty() && !self.scheduler.is_stopping() {
+            self.delete(cx, orphans, false, 1);
+        }
+    }
+
     fn delete(&mut self, cx: &mut Context<'_>, paths: Vec<String>, ended: bool, tries: u32) {
         let what = JobMasterOp::Delete { paths: paths.clone(), ended };
         self.checkpoints.begin(cx, Work::Delete(paths, ended, tries), what);
@@ -415,12 +450,15 @@ impl JobMaster {
             Some(Work::Recover(recovery, tries)) => {
                 self.on_recovery_read(cx, recovery, tries, result);
             }
+            Some(Work::List(floor)) => self.on_listed(cx, floor, result),
             Some(Work::Write(checkpoint)) => {
                 let written = match result {
                     JobMasterDone::Done => Written::Done,
                     JobMasterDone::Failed { reason } => Written::Failed { reason },
                     JobMasterDone::Unknown { reason } => Written::Unknown { reason },
-                    JobMasterDone::Read { .. } | JobMasterDone::Missing => {
+                    JobMasterDone::Read { .. }
+                    | JobMasterDone::Listed { .. }
+                    | JobMasterDone::Missing => {
                         Written::Unknown { reason: "its end was not told".to_owned() }
                     }
                 };
@@ -433,7 +471,7 @@ impl JobMaster {
                     JobMasterDone::Failed { reason } | JobMasterDone::Unknown { reason } => {
                         ReadBack::Failed { reason }
                     }
-                    JobMasterDone::Done => {
+                    JobMasterDone::Done | JobMasterDone::Listed { .. } => {
                         ReadBack::Failed { reason: "its end was not told".to_owned() }
                     }
                 };

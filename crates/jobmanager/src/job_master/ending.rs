@@ -28,6 +28,7 @@ impl JobMaster {
 
     /// Whatever the job goes on from is known: tasks may begin.
     pub(super) fn begin_running(&mut self, cx: &mut Context<'_>) {
+        self.checkpoints.begin_term();
         self.scheduler.start(moment(cx));
         self.life.enter(JobStatus::Running, cx.wall);
     }

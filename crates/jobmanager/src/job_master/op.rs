@@ -30,6 +30,11 @@ pub enum JobMasterOp {
         /// The directory that it is in.
         directory: String,
     },
+    /// The paths of all files below a directory.
+    ListFiles {
+        /// Which.
+        directory: String,
+    },
     /// Delete files or whole directories, in this order, and stop at the first that cannot be. What
     /// is not there is deleted.
     ///
@@ -53,6 +58,11 @@ pub enum JobMasterDone {
     Read {
         /// The file's content.
         bytes: Vec<u8>,
+    },
+    /// The files that there are, by their paths below the directory.
+    Listed {
+        /// Those.
+        paths: Vec<String>,
     },
     /// There is no such file.
     Missing,

@@ -138,6 +138,9 @@ fn done(storages: &Storages, what: JobMasterOp) -> JobMasterDone {
         JobMasterOp::ReadMetadata { directory } => files::read(&open, &directory).map(|found| {
             found.map_or(JobMasterDone::Missing, |bytes| JobMasterDone::Read { bytes })
         }),
+        JobMasterOp::ListFiles { directory } => open(&directory)
+            .and_then(|storage| storage.list(""))
+            .map(|paths| JobMasterDone::Listed { paths }),
         JobMasterOp::Delete { paths, .. } => {
             paths.iter().try_for_each(|path| storages.delete(path)).map(|()| JobMasterDone::Done)
         }

@@ -164,13 +164,24 @@ fn first_checkpoint(rig: &mut Rig) -> Vec<String> {
     acknowledge(rig, "b0", 1001, false);
     let write = done(rig, JobMasterDone::Done);
     assert!(matches!(write, JobMasterOp::WriteMetadata { recorded: Some(CheckpointId(1001)), .. }));
-    match rig.ops.is_empty() {
-        true => Vec::new(),
-        false => match done(rig, JobMasterDone::Done) {
-            JobMasterOp::Delete { paths, ended: false } => paths,
+    let mut deleted = Vec::new();
+    while !rig.ops.is_empty() {
+        let (op, what) = rig.ops.remove(0);
+        let result = match what {
+            JobMasterOp::Delete { paths, ended: false } => {
+                deleted.extend(paths);
+                JobMasterDone::Done
+            }
+            JobMasterOp::ListFiles { directory } => {
+                assert_eq!(directory, JOB_DIR);
+                let left = ["chk-900/a-0", "chk-900/b-0", "chk-1001/a-0", "savepoint-1/_metadata"];
+                JobMasterDone::Listed { paths: left.map(str::to_owned).to_vec() }
+            }
             other => panic!("{other:?}"),
-        },
+        };
+        rig.give(Input::Done { op, result });
     }
+    deleted
 }
 
 fn read(rig: &mut Rig, checkpoint: u64) {
@@ -231,7 +242,8 @@ fn an_older_checkpoint_that_cannot_be_read_is_let_go() {
 #[test]
 fn a_recovered_job_without_a_checkpoint_begins_anew_with_numbers_of_its_own() {
     let mut rig = recovered_from(&[], &[]);
-    assert_eq!(first_checkpoint(&mut rig), Vec::<String>::new());
+    // What its former master's tasks had begun goes.
+    assert_eq!(first_checkpoint(&mut rig), [format!("{JOB_DIR}/chk-900")]);
 }
 
 #[test]

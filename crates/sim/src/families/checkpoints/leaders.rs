@@ -11,6 +11,7 @@ use super::model::{Event, HEAL_AT_MS, World};
 use super::seat::Seat;
 use crate::ha::plan::{Emphasis, Plan};
 use crate::ha::store::{Store as RecordStore, draw_fate, ill};
+use millstream_checkpoint::handle::written_for;
 use millstream_checkpoint::metadata::METADATA_FILE;
 use millstream_checkpoint::pointer::{Put, Version};
 use millstream_core::checkpoint::CheckpointId;
@@ -47,6 +48,17 @@ pub(super) struct Leaders {
     submitted_by: BTreeMap<ExecutionAttemptId, usize>,
     /// How the job ended, if its master has said so.
     end: Option<Box<ExecutionGraphDetails>>,
+    /// What a master has seen of former ones' unfinished checkpoints: it has to go.
+    orphans: Orphans,
+}
+
+/// Files of former terms that a master knows of.
+#[derive(Default)]
+struct Orphans {
+    epoch: u64,
+    paths: Vec<String>,
+    /// How many checkpoints have been written since: works are done one after the other.
+    written_since: u32,
 }
 
 /// One contender.
@@ -116,6 +128,7 @@ impl Default for Leaders {
             followed: 0,
             submitted_by: BTreeMap::new(),
             end: None,
+            orphans: Orphans::default(),
         }
     }
 }
@@ -640,6 +653,34 @@ impl World<'_> {
         self.leaders.end = Some(details.clone());
         let (job, waiter) = (self.job, Waiter::End(details));
         self.change(seat, epoch, Change::RecordResult { job, result }, waiter);
+    }
+
+    /// A master has looked what is there: files of former terms that no checkpoint ever referred to.
+    pub(super) fn note_orphans(&mut self, paths: &[String]) {
+        let record = &self.leaders.record;
+        let Some(job) = record.jobs.get(&self.job) else { return };
+        let of_former =
+            |path: &String| written_for(path).is_some_and(|it| it < job.first_checkpoint);
+        let completed: BTreeSet<CheckpointId> =
+            self.written.iter().chain(&self.leaders.recorded).copied().collect();
+        let known = |path: &String| match path.starts_with("shared/") {
+            true => self.metadata.values().flat_map(|it| it.files()).any(|it| it.path == *path),
+            false => written_for(path).is_some_and(|it| completed.contains(&it)),
+        };
+        let orphans = paths.iter().filter(|path| of_former(path) && !known(path));
+        let orphans = orphans.map(|path| format!("{}/{path}", self.directory)).collect();
+        self.leaders.orphans = Orphans { epoch: record.epoch, paths: orphans, written_since: 0 };
+    }
+
+    /// I7: what former masters left unfinished goes while the job runs: some checkpoints after it
+    /// was seen, at the latest.
+    pub(super) fn check_orphans(&mut self) {
+        let orphans = &mut self.leaders.orphans;
+        orphans.written_since += 1;
+        let is_due = orphans.written_since > 4 && orphans.epoch == self.leaders.record.epoch;
+        for path in orphans.paths.iter().filter(|_| is_due) {
+            assert!(!self.store.has(path), "{path} of a checkpoint that was never complete stays");
+        }
     }
 
     /// The end of the job is on record.

@@ -476,6 +476,14 @@ impl<'a> World<'a> {
         {
             self.written.insert(metadata.checkpoint);
         }
+        if matches!(what, JobMasterOp::WriteMetadata { .. }) {
+            self.check_orphans();
+        }
+        if let JobMasterDone::Listed { paths } = &result
+            && healed
+        {
+            self.note_orphans(paths);
+        }
         result
     }
 }

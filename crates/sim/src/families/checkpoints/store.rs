@@ -63,6 +63,11 @@ impl Store {
                     bytes: bytes.clone(),
                 })
             }
+            JobMasterOp::ListFiles { directory } => {
+                let below = format!("{directory}/");
+                let paths = self.files.keys().filter_map(|path| path.strip_prefix(&below));
+                JobMasterDone::Listed { paths: paths.map(str::to_owned).collect() }
+            }
             JobMasterOp::Delete { paths, .. } => {
                 for path in paths {
                     let below = format!("{path}/");

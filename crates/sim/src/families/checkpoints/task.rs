@@ -126,7 +126,7 @@ impl Task {
         self.staged.insert(id, fresh);
         let path = match barrier.kind.is_savepoint() {
             true => format!("chk-{id}/{}", self.attempt),
-            false => format!("shared/{}-{id}", self.attempt),
+            false => format!("shared/{}-{id}-0", self.attempt),
         };
         let file = StateFile::File(FileName { root: None, path: path.clone(), bytes: 1 });
         let part = FilePart { file, index_offset: 0, index_length: 1, rows: 1, bytes: 1 };

@@ -549,6 +549,9 @@ fn act(what: JobMasterOp) -> JobMasterDone {
         JobMasterOp::ReadMetadata { directory } => files::read(&open, &directory).map(|found| {
             found.map_or(JobMasterDone::Missing, |bytes| JobMasterDone::Read { bytes })
         }),
+        JobMasterOp::ListFiles { directory } => open(&directory)
+            .and_then(|storage| storage.list(""))
+            .map(|paths| JobMasterDone::Listed { paths }),
         JobMasterOp::Delete { paths, .. } => {
             let mut each = paths.iter();
             each.try_for_each(|path| delete(path)).map(|()| JobMasterDone::Done)

@@ -222,6 +222,7 @@ impl Subject for JobMasterSubject {
             1 => JobMasterDone::Unknown { reason },
             2 => JobMasterDone::Missing,
             3 => JobMasterDone::Read { bytes: vec![7; 40] },
+            4 => JobMasterDone::Listed { paths: vec!["chk-1/a".to_owned()] },
             _ => JobMasterDone::Done,
         };
         Some((id, result))
