@@ -4,6 +4,7 @@
 use crate::ha::HaCluster;
 use crate::harness::{Cluster, kill, text};
 use crate::ledger::Ledger;
+use rustix::process::{Pid, Signal, kill_process};
 use std::path::{Path, PathBuf};
 
 /// Checkpoints are taken when the test says so, and at the end; all state is in files.
@@ -150,17 +151,25 @@ fn a_worker_that_is_started_in_place_of_another_finds_what_that_had_kept() {
     let root_dirs = format!("taskmanager.state.local.root-dirs={}", root.display());
     let definitions: Vec<&str> = WHEN_ASKED.iter().copied().chain([root_dirs.as_str()]).collect();
     let ha = HaCluster::with_slots(2, 1, &definitions);
-    let ledger = Ledger::new(&ha.cluster, 200_000, 30_000);
+    let ledger = Ledger::new(&ha.cluster, 250_000, 30_000);
     let job = ledger.submit(&AT_ONCE);
-    take_checkpoint(&ledger, &ha.cluster, &job, 1);
-    kill(ha.cluster.pid("taskmanager-1"));
-    ha.start_task_manager("taskmanager-1", 2);
-    let read = ha.cluster.wait_for("the tasks to say where their state was", || {
-        let read = reads(&ha.cluster, 0);
-        (read.len() >= 2).then_some(read)
-    });
-    let (here, elsewhere) = sum(&read);
-    assert!(here > 0 && elsewhere == 0, "{read:?}\n{}", ha.cluster.logs());
+    for (round, end) in [(1, Signal::KILL), (2, Signal::TERM)] {
+        take_checkpoint(&ledger, &ha.cluster, &job, round);
+        let said = reads(&ha.cluster, 0).len();
+        let worker = ha.cluster.pid("taskmanager-1");
+        let number = Pid::from_raw(worker as i32).expect("not 0");
+        kill_process(number, end).expect("it is ours");
+        ha.cluster.wait_for("the end of the worker", || {
+            (!millstream_host::process::is_alive(worker)).then_some(())
+        });
+        ha.start_task_manager("taskmanager-1", 2);
+        let read = ha.cluster.wait_for("the tasks to say where their state was", || {
+            let read = reads(&ha.cluster, said);
+            (read.len() >= 2).then_some(read)
+        });
+        let (here, elsewhere) = sum(&read);
+        assert!(here > 0 && elsewhere == 0, "{end:?}: {read:?}\n{}", ha.cluster.logs());
+    }
     ha.cluster.wait_for_state(&job, "FINISHED");
     ledger.check();
     ha.cluster.wait_for("the copies to be gone", || copies(&root).is_empty().then_some(()));

@@ -56,7 +56,7 @@ pub struct Places {
     /// The TaskManager's own log.
     pub own_log: Option<PathBuf>,
     /// What is kept of tasks' state.
-    pub local_state: LocalState,
+    pub local_state: Arc<LocalState>,
 }
 
 /// The children of one TaskManager.

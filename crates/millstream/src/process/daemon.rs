@@ -379,12 +379,14 @@ async fn serve_task_manager(
     let supervisor = Supervisor::start().map_err(|error| process_error("start threads", &error))?;
     supervisor.reap_orphans_if_init();
     let own_log = home.log().join(format!("{name}.log"));
+    let local_state = LocalState::new(&configuration, working.path(), name)
+        .map_err(|error| process_error("prepare the directories of local state", &error))?;
+    let local_state = Arc::new(local_state);
     let places = Places {
         working: working.path().join("jobs"),
         logs: home.log(),
         own_log: own_log.exists().then_some(own_log),
-        local_state: LocalState::new(&configuration, working.path(), name)
-            .map_err(|error| process_error("prepare the directories of local state", &error))?,
+        local_state: local_state.clone(),
     };
     let storages = Storages::new(&configuration);
     let children = ChildProcesses::new(supervisor, blobs, targets, places, storages.clone())
@@ -417,6 +419,7 @@ async fn serve_task_manager(
         () = task_executor.stopped() => "the task executor has ended".to_owned(),
     };
     eprintln!("TaskManager {resource} ends: {reason}");
+    local_state.keep();
     task_executor.stop();
     let _ = tokio::time::timeout(Duration::from_secs(10), task_executor.stopped()).await;
     rpc.shutdown();

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -38,6 +39,8 @@ pub struct LocalState {
     from_local: bool,
     /// What an earlier worker left, and when we found it.
     left: Mutex<(Instant, BTreeSet<String>)>,
+    /// The process is ending: what is here may be of use to the next one.
+    ending: AtomicBool,
 }
 
 impl LocalState {
@@ -55,7 +58,7 @@ impl LocalState {
         };
         let from_local = configuration.get(&catalog::RECOVERY_FROM_LOCAL)?;
         let left = Mutex::new((Instant::now(), places.jobs()));
-        Ok(Self { places, from_local, left })
+        Ok(Self { places, from_local, left, ending: AtomicBool::new(false) })
     }
 
     /// The variable from which a job process learns where its copies are.
@@ -68,7 +71,14 @@ impl LocalState {
 
     /// A job has nothing here any more.
     pub(super) fn release(&self, job: JobId) {
-        self.places.remove(&job.to_string());
+        if !self.ending.load(Ordering::Relaxed) {
+            self.places.remove(&job.to_string());
+        }
+    }
+
+    /// The process is asked to end, and not the jobs: what is here stays, unless it goes with the process.
+    pub(super) fn keep(&self) {
+        self.ending.store(true, Ordering::Relaxed);
     }
 
     /// Removes what was left of jobs that have not come back.
