@@ -175,3 +175,25 @@ fn a_worker_that_is_started_in_place_of_another_finds_what_that_had_kept() {
     ha.cluster.wait_for("the copies to be gone", || copies(&root).is_empty().then_some(()));
     std::fs::remove_dir_all(&root).expect("it was made");
 }
+
+#[test]
+fn kills_lose_and_double_nothing_while_copies_come_and_go() {
+    let definitions = [
+        "execution.checkpointing.interval=100ms",
+        "execution.checkpointing.incremental=true",
+        "execution.checkpointing.data-inline-threshold=0",
+        "execution.state-recovery.from-local=true",
+    ];
+    let cluster = Cluster::with_slots(1, 4, &definitions);
+    let ledger = Ledger::new(&cluster, 300_000, 60_000);
+    let job = ledger.submit(&AT_ONCE);
+    for round in 1..=6_u64 {
+        ledger.wait_for_checkpoints(&job, 3 * round);
+        let (child, worker) = cluster.wait_for("a job process", || cluster.job_processes().pop());
+        kill(if round % 3 == 0 { worker } else { child });
+    }
+    cluster.wait_for_state(&job, "FINISHED");
+    ledger.check();
+    let (here, elsewhere) = sum(&reads(&cluster, 0));
+    assert!(here > 0, "nothing was read on a worker, {elsewhere} bytes elsewhere");
+}
