@@ -27,7 +27,8 @@ pub(super) struct Part {
 /// A part that is whole, under the name under which it was written.
 pub(super) struct WholePart {
     hidden: HiddenFile,
-    file: File,
+    /// Nothing: it is synced already.
+    file: Option<File>,
     bytes: u64,
 }
 
@@ -75,7 +76,7 @@ impl Part {
     /// Nothing more comes.
     pub(super) fn finish(mut self) -> Result<WholePart, OperatorError> {
         self.write_buffer()?;
-        Ok(WholePart { hidden: self.hidden, file: self.file, bytes: self.written })
+        Ok(WholePart { hidden: self.hidden, file: Some(self.file), bytes: self.written })
     }
 }
 
@@ -85,12 +86,22 @@ impl WholePart {
         self.bytes
     }
 
+    /// Whether its file is open.
+    pub(super) fn is_open(&self) -> bool {
+        self.file.is_some()
+    }
+
+    /// Makes the bytes durable, and closes the file.
+    pub(super) fn sync(&mut self) -> Result<(), OperatorError> {
+        let synced = self.file.take().map_or(Ok(()), |file| file.sync_all());
+        synced.map_err(|error| file_failure("sync file", self.hidden.path(), &error))
+    }
+
     /// Makes the bytes durable, and gives it the name under which it waits to be committed. From here on
     /// it is the checkpoint's. The new name is durable when the directory has been synced. A failure is
     /// final, the part goes with it.
     pub(super) fn seal(mut self, pending: &Path) -> Result<(), OperatorError> {
-        let synced = self.file.sync_all();
-        synced.map_err(|error| file_failure("sync file", self.hidden.path(), &error))?;
+        self.sync()?;
         let hidden = self.hidden.path();
         fs::rename(hidden, pending).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => failure(

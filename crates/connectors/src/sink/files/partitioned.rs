@@ -19,7 +19,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// So many files of a subtask are open at a time; with one more, all become whole parts.
+/// So many files of a subtask are open at a time. Beyond, parts are closed at once, which takes the time of
+/// syncing them.
 const OPEN_MAX: usize = 128;
 
 /// Files in directories below a directory. Made by [`Files::partition_by`].
@@ -114,6 +115,7 @@ impl<T, F: Format<T>, P: Fn(&T) -> String> PartitionedWriter<T, F, P> {
 
     fn partition(&mut self, name: String) -> Result<&mut Partition<T, F>, OperatorError> {
         if !self.partitions.contains_key(&name) {
+            self.make_room()?;
             let place = self.place(&name)?;
             let writer =
                 Writer::resumed(place, self.format.clone(), self.part_bytes_max, self.is_own)?;
@@ -141,25 +143,33 @@ impl<T, F: Format<T>, P: Fn(&T) -> String> PartitionedWriter<T, F, P> {
         Ok(())
     }
 
-    /// Keeps the number of open files within its bound.
-    fn close_parts(&mut self) -> Result<(), OperatorError> {
-        let open = self.partitions.values().filter(|partition| partition.writer.is_open()).count();
-        if open > OPEN_MAX {
-            for partition in self.partitions.values_mut() {
-                partition.writer.close_part()?;
-            }
+    fn open_files(&self) -> usize {
+        self.partitions.values().map(|partition| partition.writer.open_files()).sum()
+    }
+
+    /// Makes room for one more open file.
+    fn make_room(&mut self) -> Result<(), OperatorError> {
+        if self.open_files() < OPEN_MAX {
+            return Ok(());
         }
-        Ok(())
+        self.partitions.values_mut().try_for_each(|partition| partition.writer.close_files())
     }
 }
 
 impl<T, F: Format<T>, P: Fn(&T) -> String> SinkWriter<T> for PartitionedWriter<T, F, P> {
     fn write(&mut self, records: &mut Vec<T>) -> Result<(), OperatorError> {
         self.divide(records)?;
+        let mut open = self.open_files();
         for Partition { writer, records } in self.partitions.values_mut() {
+            let before = writer.open_files();
             writer.write(records)?;
+            open = open - before + writer.open_files();
+            if open > OPEN_MAX {
+                open -= writer.open_files();
+                writer.close_files()?;
+            }
         }
-        self.close_parts()
+        Ok(())
     }
 
     fn prepare_commit(&mut self, checkpoint: CheckpointId) -> Result<Prepared, OperatorError> {

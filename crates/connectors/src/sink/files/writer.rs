@@ -65,9 +65,9 @@ pub(super) fn owns_directory(directory: &Path, state: &RestoredOperator) -> bool
 }
 
 impl<T, F> Writer<T, F> {
-    /// A part is being written.
-    pub(super) fn is_open(&self) -> bool {
-        self.part.is_some()
+    /// How many files it has open.
+    pub(super) fn open_files(&self) -> usize {
+        usize::from(self.part.is_some()) + self.whole.iter().filter(|part| part.is_open()).count()
     }
 
     /// What was sealed last is visible.
@@ -167,8 +167,18 @@ impl<T, F: Format<T>> Writer<T, F> {
         Ok(writer)
     }
 
+    /// Closes all files. That takes its time: the task waits until they are synced.
+    pub(super) fn close_files(&mut self) -> Result<(), OperatorError> {
+        match self.has_records {
+            true => self.close_part()?,
+            // Nobody misses an empty one.
+            false => self.part = None,
+        }
+        self.whole.iter_mut().try_for_each(WholePart::sync)
+    }
+
     /// The part in progress is long enough.
-    pub(super) fn close_part(&mut self) -> Result<(), OperatorError> {
+    fn close_part(&mut self) -> Result<(), OperatorError> {
         if let Some(part) = self.part.take() {
             self.whole.push(part.finish()?);
         }
