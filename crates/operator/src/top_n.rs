@@ -1,7 +1,7 @@
 //! [`TopN`]: the best records of each key, as rows under key and rank that change while records come.
 //!
-//! The places of the best lie together in the row of the key, the records themselves in rows of their
-//! own: a record that is not among the best costs one look at the places.
+//! In the row of the key lies the place of the last of the best alone: a record that is not among them
+//! costs one look at it. All their places, and the records themselves, are rows of their own.
 
 use crate::change::Change;
 use crate::process::{FunctionResult, KeyedProcessFunction, ProcessContext};
@@ -11,6 +11,7 @@ use millstream_state::KeyedState;
 use millstream_state::keyed_state::{
     CallScope, DefaultField, FieldSpec, MapState, StateField, StateTable,
 };
+use std::cmp::Ordering::Greater;
 use std::marker::PhantomData;
 use std::rc::Rc;
 
@@ -40,54 +41,64 @@ impl<T, N, F: Clone> Clone for TopN<T, N, F> {
 
 /// The best of a key.
 pub struct Best<N, T> {
-    /// The places of the best, the first first, each with the name of its record.
-    places: Vec<(N, u32)>,
+    /// The place of the last of them, when there are as many as there may be.
+    last: Option<N>,
+    /// The places of all of them, the first first, each with the name of its record.
+    places: MapState<(), Vec<(N, u32)>>,
     /// The records by name.
     records: MapState<u32, T>,
 }
 
 /// What of [`Best`] lies in the row of the key.
 #[derive(Clone, Record)]
-pub struct Places<N> {
-    places: Vec<(N, u32)>,
+pub struct Last<N> {
+    last: Option<N>,
 }
 
 impl<N: Record, T: Record> KeyedState for Best<N, T> {
-    type Row = Places<N>;
+    type Row = Last<N>;
 
     const HAS_ROW: bool = true;
     const HAS_TABLES: bool = true;
     const ROW_EXPIRES: bool = false;
 
     fn open<K: Key>(scope: &Rc<CallScope<K>>) -> Self {
-        let spec = FieldSpec { name: "records", aliases: &[], ttl: None };
-        Self { places: Vec::new(), records: MapState::open(spec, scope) }
+        let spec = |name| FieldSpec { name, aliases: &[], ttl: None };
+        let places = MapState::open(spec("places"), scope);
+        Self { last: None, places, records: MapState::open(spec("records"), scope) }
     }
 
-    fn new_row() -> Places<N> {
-        Places { places: Vec::new() }
+    fn new_row() -> Last<N> {
+        Last { last: None }
     }
 
-    fn begin(&mut self, row: &mut Places<N>, _now: Timestamp) {
-        std::mem::swap(&mut self.places, &mut row.places);
+    #[inline(always)]
+    fn begin(&mut self, row: &mut Last<N>, _now: Timestamp) {
+        std::mem::swap(&mut self.last, &mut row.last);
     }
 
-    fn end(&mut self, row: &mut Places<N>, _now: Timestamp) {
-        std::mem::swap(&mut self.places, &mut row.places);
+    #[inline(always)]
+    fn end(&mut self, row: &mut Last<N>, _now: Timestamp) {
+        std::mem::swap(&mut self.last, &mut row.last);
     }
 
-    fn is_absent(row: &Places<N>) -> bool {
-        row.places.is_empty()
+    #[inline(always)]
+    fn is_absent(row: &Last<N>) -> bool {
+        row.last.is_none()
     }
 
-    fn expire(_row: &mut Places<N>, _now: Timestamp) {}
+    fn expire(_row: &mut Last<N>, _now: Timestamp) {}
 
     fn reset(&mut self) {
+        self.last = None;
         self.places.clear();
         self.records.clear();
     }
 
     fn tables(&mut self, visit: &mut dyn FnMut(&mut dyn StateTable)) {
+        if let Some(table) = StateField::table(&mut self.places) {
+            visit(table);
+        }
         if let Some(table) = StateField::table(&mut self.records) {
             visit(table);
         }
@@ -110,24 +121,29 @@ where
         ctx: &mut ProcessContext<'_, K, Best<N, T>, Self::Out>,
     ) -> FunctionResult {
         let place = (self.order)(&record);
-        let Best { places, records } = &mut *ctx.state;
-        let at = places.partition_point(|(other, _)| *other >= place);
-        if at >= self.n {
+        let Best { last, places, records } = &mut *ctx.state;
+        // Of equal ones the one that came first is ahead.
+        if last.as_ref().is_some_and(|last| !matches!(place.partial_cmp(last), Some(Greater))) {
             return Ok(());
         }
+        let mut ranked = places.get(&()).unwrap_or_default();
         // Whoever falls out leaves its name to the new one.
-        let name = match places.len() < self.n {
-            true => places.len() as u32,
-            false => places.pop().expect("at least one is kept").1,
+        let name = match ranked.len() < self.n {
+            true => ranked.len() as u32,
+            false => ranked.pop().expect("at least one is kept").1,
         };
-        places.insert(at, (place, name));
+        let at = ranked.partition_point(|(other, _)| *other >= place);
+        ranked.insert(at, (place, name));
+        if ranked.len() == self.n {
+            *last = ranked.last().map(|(place, _)| place.clone());
+        }
+        places.insert((), ranked.clone());
         records.insert(name, record.clone());
         let key = ctx.key().clone();
         let row = |rank: usize| (key.clone(), rank as u64 + 1);
         ctx.emit(Change::Upsert(row(at), record));
-        for rank in at + 1..ctx.state.places.len() {
-            let Best { places, records } = &*ctx.state;
-            let record = records.get(&places[rank].1).expect("a place has a record");
+        for (rank, (_, name)) in ranked.iter().enumerate().skip(at + 1) {
+            let record = ctx.state.records.get(name).expect("a place has a record");
             ctx.emit(Change::Upsert(row(rank), record));
         }
         Ok(())
