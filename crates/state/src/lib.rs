@@ -12,6 +12,7 @@
 //! - `pages`: rows of one size in pages that stay where they are;
 //! - `changes`, `bits`: what an increment holds; which rows are live;
 //! - `cell`: how a record lies in a row; `slabs`: where encodings go that are too long for it;
+//! - `parallel`: a few works at once, for those who go through all rows;
 //! - `memory`: zeroed memory, on huge pages once it is large, and the prefetch instruction.
 //!
 //! Values are kept as their encoded rows, so a snapshot needs no access to the user's types, and
@@ -38,6 +39,7 @@ pub mod keyed_state;
 mod memory;
 pub mod operator_state;
 mod pages;
+mod parallel;
 pub mod restore;
 mod slabs;
 pub mod snapshot;

@@ -4,7 +4,8 @@
 //! over the pages in order and notes each row's group (2 bytes per row), then orders row numbers by
 //! counting, as many groups at once as [`ORDERED_MAX`] rows allow (4 bytes per row), and then copies
 //! rows group by group. Within a group rows stay in order, so the copying is one sweep over the pages
-//! per group, with what comes next on its way from memory.
+//! per group, with what comes next on its way from memory. A large table is noted and ordered by two
+//! threads, in two [`Stretch`]es.
 //!
 //! What is stored in cells and slabs is the encoding already: of the types only the hash of a key's
 //! encoding is needed.
@@ -17,6 +18,7 @@ use crate::bits::{Bits, rows_of_word};
 use crate::cell::{Stored, stored};
 use crate::changes::FrozenChanges;
 use crate::pages::{FrozenPages, PageView};
+use crate::parallel::{in_parallel, threads_for};
 use crate::slabs::FrozenSlabs;
 use beside::beside;
 use millstream_checkpoint::snapshot::{FrozenTable, RowSink, SnapshotError};
@@ -98,45 +100,59 @@ impl FrozenKeyedTable {
     /// The same on the thread that calls it.
     fn encode_selected(
         &self,
-        words: &impl Fn(usize) -> u64,
+        words: &(impl Fn(usize) -> u64 + Sync),
         removed: &[(KeyGroup, &[u8])],
         out: &mut dyn RowSink,
     ) -> Result<(), SnapshotError> {
-        let selected = || {
-            let words = (0..self.live.words().len()).map(|at| (at, words(at)));
-            words.flat_map(|(at, word)| rows_of_word(at, word))
-        };
-        let (groups, counts) = self.groups(selected());
+        let stretches = self.stretches(words);
+        let count = |group: usize| stretches.iter().map(|stretch| stretch.counts[group]).sum();
+        let counts: Vec<u32> = (0..self.max.get() as usize).map(count).collect();
         let mut removed = Removed { left: removed, block: Vec::new() };
         let mut block = Vec::with_capacity(BLOCK_BYTES + 1024);
         let mut slice = 0..0;
         while slice.end < counts.len() {
             slice = next_slice(&counts, slice.end);
-            let order = order(selected(), &groups, &counts, slice.clone());
-            let mut rows = order.as_slice();
+            let order = |stretch: &Stretch| stretch.order(words, slice.clone());
+            let orders: Vec<Vec<u32>> =
+                in_parallel(stretches.iter().map(|stretch| move || order(stretch)).collect());
+            let mut rows: Vec<&[u32]> = orders.iter().map(Vec::as_slice).collect();
             for group in slice.clone() {
-                let (of_group, rest) = rows.split_at(counts[group] as usize);
-                rows = rest;
+                let of_group = rows.iter_mut().zip(&stretches).map(|(rows, stretch)| {
+                    let (of_group, rest) = rows.split_at(stretch.counts[group] as usize);
+                    *rows = rest;
+                    of_group
+                });
+                let of_group: Vec<&[u32]> = of_group.collect();
                 let group = KeyGroup::new(group as u32).expect("a group of this table");
                 removed.write(group, out)?;
-                self.write_group(group, of_group, &mut block, out)?;
+                self.write_group(group, &of_group, &mut block, out)?;
             }
         }
         Ok(())
     }
 
-    /// The key group of each row, and how many rows each group has.
-    fn groups(&self, rows: impl Iterator<Item = u32>) -> (Vec<u16>, Vec<u32>) {
+    /// The rows of these words, in a few stretches.
+    fn stretches(&self, words: &(impl Fn(usize) -> u64 + Sync)) -> Vec<Stretch> {
+        let all = self.live.words().len();
+        let threads = threads_for(64 * all);
+        let each = all.div_ceil(threads);
+        let stretch = |i: usize| i * each..((i + 1) * each).min(all);
+        let works = (0..threads).map(|i| move || self.stretch(words, stretch(i)));
+        in_parallel(works.collect())
+    }
+
+    /// Notes the key group of each row of a stretch.
+    fn stretch(&self, words: &impl Fn(usize) -> u64, range: Range<usize>) -> Stretch {
         let mut groups = Vec::new();
         let mut counts = vec![0; self.max.get() as usize];
         let mut pages = Reader::new(&self.rows);
-        for row in rows {
+        for row in selected(words, range.clone()) {
             let cells = pages.row(row);
             let group = KeyGroup::of_hash(self.hash(&cells[..self.layout.key]), self.max);
             counts[group.index() as usize] += 1;
             groups.push(group.index() as u16);
         }
-        (groups, counts)
+        Stretch { words: range, groups, counts }
     }
 
     fn hash(&self, key: &[u8]) -> u64 {
@@ -150,25 +166,27 @@ impl FrozenKeyedTable {
     fn write_group(
         &self,
         group: KeyGroup,
-        rows: &[u32],
+        stretches: &[&[u32]],
         block: &mut Vec<u8>,
         out: &mut dyn RowSink,
     ) -> Result<(), SnapshotError> {
         block.clear();
         let mut count = 0;
         let mut pages = Reader::new(&self.rows);
-        for (i, row) in rows.iter().enumerate() {
-            if let Some(ahead) = rows.get(i + AHEAD) {
-                self.rows.prefetch(*ahead);
-            }
-            self.encode(pages.row(*row), block);
-            count += 1;
-            if block.len() >= BLOCK_BYTES {
-                // Nobody waits for a page while the storage takes its time.
-                pages.close();
-                out.rows(group, count, block)?;
-                block.clear();
-                count = 0;
+        for rows in stretches {
+            for (i, row) in rows.iter().enumerate() {
+                if let Some(ahead) = rows.get(i + AHEAD) {
+                    self.rows.prefetch(*ahead);
+                }
+                self.encode(pages.row(*row), block);
+                count += 1;
+                if block.len() >= BLOCK_BYTES {
+                    // Nobody waits for a page while the storage takes its time.
+                    pages.close();
+                    out.rows(group, count, block)?;
+                    block.clear();
+                    count = 0;
+                }
             }
         }
         pages.close();
@@ -180,7 +198,7 @@ impl FrozenKeyedTable {
     fn encode(&self, cells: &[u8], out: &mut Vec<u8>) {
         let Layout { key, value, key_is_fixed, value_is_fixed, .. } = self.layout;
         if key_is_fixed && value_is_fixed {
-            out.extend_from_slice(&cells[..key + value]);
+            append(out, &cells[..key + value]);
         } else {
             self.encode_cell(&cells[..key], key_is_fixed, out);
             self.encode_cell(&cells[key..key + value], value_is_fixed, out);
@@ -213,6 +231,36 @@ impl FrozenTable for FrozenKeyedTable {
         self.write_selected(changed, &tombstones.sorted(self.max), out)?;
         Ok(true)
     }
+}
+
+/// Appends the bytes of a row; small rows of the usual sizes with a few moves instead of a call.
+#[inline(always)]
+fn append(out: &mut Vec<u8>, row: &[u8]) {
+    fn sized<const N: usize>(out: &mut Vec<u8>, row: &[u8]) {
+        out.extend_from_slice(row.first_chunk::<N>().expect("so many bytes"));
+    }
+    match row.len() {
+        8 => sized::<8>(out, row),
+        16 => sized::<16>(out, row),
+        24 => sized::<24>(out, row),
+        32 => sized::<32>(out, row),
+        _ => out.extend_from_slice(row),
+    }
+}
+
+/// Some rows of a table, with their key groups.
+struct Stretch {
+    /// The words of 64 rows.
+    words: Range<usize>,
+    /// Of each row.
+    groups: Vec<u16>,
+    /// How many rows each group has.
+    counts: Vec<u32>,
+}
+
+/// The rows of these words.
+fn selected<W: Fn(usize) -> u64>(words: &W, range: Range<usize>) -> impl Iterator<Item = u32> {
+    range.flat_map(move |at| rows_of_word(at, words(at)))
 }
 
 /// Opens one page at a time.
@@ -282,26 +330,23 @@ fn next_slice(counts: &[u32], first: usize) -> Range<usize> {
     first..end
 }
 
-/// The rows of some groups, by group and then by number.
-fn order(
-    rows: impl Iterator<Item = u32>,
-    groups: &[u16],
-    counts: &[u32],
-    slice: Range<usize>,
-) -> Vec<u32> {
-    let mut next = 0;
-    let mut places: Vec<u32> = Vec::with_capacity(slice.len());
-    for count in &counts[slice.clone()] {
-        places.push(next);
-        next += count;
-    }
-    let mut order = vec![0; next as usize];
-    for (row, group) in rows.zip(groups) {
-        let within = usize::from(*group).wrapping_sub(slice.start);
-        if let Some(place) = places.get_mut(within) {
-            order[*place as usize] = row;
-            *place += 1;
+impl Stretch {
+    /// The rows of some groups, by group and then by number. `words` are those that it was made of.
+    fn order(&self, words: &impl Fn(usize) -> u64, slice: Range<usize>) -> Vec<u32> {
+        let mut next = 0;
+        let mut places: Vec<u32> = Vec::with_capacity(slice.len());
+        for count in &self.counts[slice.clone()] {
+            places.push(next);
+            next += count;
         }
+        let mut order = vec![0; next as usize];
+        for (row, group) in selected(words, self.words.clone()).zip(&self.groups) {
+            let within = usize::from(*group).wrapping_sub(slice.start);
+            if let Some(place) = places.get_mut(within) {
+                order[*place as usize] = row;
+                *place += 1;
+            }
+        }
+        order
     }
-    order
 }

@@ -11,16 +11,11 @@
 use super::{BUCKETS_MIN, Index, USED_PER_BUCKET, home_of};
 use crate::bucket::{Bucket, SLOTS, VACANT};
 use crate::memory::Zeroed;
+use crate::parallel::{in_parallel, threads_for};
 use std::ops::Range;
 
 /// Buckets of a stretch: 256 KiB.
 const STRETCH: usize = 4 << 10;
-
-/// With fewer rows a thread costs more than it saves.
-const ROWS_PER_THREAD_MIN: usize = 512 << 10;
-
-/// So many threads are enough for one table: there are other tasks.
-const THREADS_MAX: usize = 2;
 
 /// Tag and row in one word, so that entries can be moved at once.
 type Entry = u64;
@@ -124,26 +119,6 @@ impl Index {
     }
 }
 
-fn threads_for(rows: usize) -> usize {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    (rows / ROWS_PER_THREAD_MIN).clamp(1, cores.min(THREADS_MAX))
-}
-
-/// What the works give, in their order. The last one is done here.
-fn in_parallel<T: Send>(mut works: Vec<impl FnOnce() -> T + Send>) -> Vec<T> {
-    let Some(last) = works.pop() else { return Vec::new() };
-    std::thread::scope(|scope| {
-        let others: Vec<_> = works.into_iter().map(|work| scope.spawn(work)).collect();
-        let last = last();
-        let join = |other: std::thread::ScopedJoinHandle<'_, T>| {
-            other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        };
-        let mut all: Vec<T> = others.into_iter().map(join).collect();
-        all.push(last);
-        all
-    })
-}
-
 /// Sorts entries by stretch: counts, then places. The first of them is of the row `before + 1`.
 fn sort(tags: &[u32], before: usize, shift: u32, stretches: usize) -> Sorted {
     let stretch = |tag: u32| home_of(tag, shift) / STRETCH;
@@ -206,6 +181,7 @@ fn put_within(buckets: &mut [Bucket], entry: Entry) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::parallel::ROWS_PER_THREAD_MIN;
 
     fn spread(i: u64) -> u64 {
         i.wrapping_mul(0x9E37_79B9_7F4A_7C15)
