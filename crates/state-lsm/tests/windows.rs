@@ -8,6 +8,9 @@ mod common;
 use millstream_operator::context::StateBackend;
 use std::sync::Arc;
 
+/// Of each property; each opens a dozen databases.
+const CASES: u32 = 8;
+
 fn state_backend() -> Option<Arc<dyn StateBackend>> {
     common::backing().map(|backing| backing.backend)
 }

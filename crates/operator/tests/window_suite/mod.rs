@@ -1,7 +1,7 @@
 //! Windows, driven alone: records and watermarks are pushed, results are read, snapshots are restored.
-//! Whoever includes this says where state is: `state_backend`.
+//! Whoever includes this says where state is (`state_backend`) and how many cases are tried (`CASES`).
 
-use super::state_backend;
+use super::{CASES, state_backend};
 use millstream_core::key_group::MaxParallelism;
 use millstream_core::{OperatorError, Record};
 use millstream_operator::clock::ManualClock;
@@ -566,7 +566,7 @@ fn sessions(events: &[(u64, u64, i64)], gap: i64) -> BTreeMap<(u64, i64), u64> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(CASES))]
 
     #[test]
     fn windows_on_a_grid_give_each_result_once_whatever_crashes_in_between(
