@@ -14,8 +14,9 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The lease: a leader that is silent for longer is taken over from.
-const LEASE: Duration = Duration::from_secs(3);
+/// The lease: a leader that is silent for longer is taken over from. Long enough for a disk on which a sync
+/// takes seconds, since other tests write at the same time.
+const LEASE: Duration = Duration::from_secs(6);
 
 /// A cluster with high availability.
 pub(crate) struct HaCluster {
