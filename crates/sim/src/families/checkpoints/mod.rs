@@ -105,6 +105,8 @@ fn leader_takeover(seed: u64, trace: &mut Trace) {
     let mut rng = rng_of(seed, 5);
     let knobs = Knobs {
         failures: rng.below(2) * rng.below(8),
+        // So that checkpoints are given up whose tasks have written their part.
+        lost_tells: rng.below(2) * rng.below(100),
         store_faults: rng.below(3) * rng.below(200),
         slow_store: rng.below(3) == 0,
         splits: 20 + rng.below(30) as u8,
