@@ -9,6 +9,7 @@
 use crate::context::TaskContext;
 use crate::key::KeySelector;
 use crate::operator::{Flow, Operator};
+use crate::row_state::{restore_rows, snapshot_rows};
 use millstream_checkpoint::snapshot::{OperatorSnapshot, RestoredOperator};
 use millstream_core::checkpoint::Barrier;
 use millstream_core::job_graph::RuntimeMode;
@@ -58,17 +59,12 @@ impl<K: Key, T: Record, A: Record> Keyed<K, T, A> {
         assert_eq!(batch.hashes.len(), batch.items.len(), "a keyed stream carries its hashes");
     }
 
-    fn restore(&mut self, mut state: RestoredOperator) -> Result<(), OperatorError> {
-        for table in state.take_tables(AGGREGATE) {
-            let restored = self.table.restore(table, self.max_parallelism);
-            restored.map_err(|error| OperatorError::from_error(&error))?;
-        }
-        Ok(())
+    fn restore(&mut self, state: RestoredOperator) -> Result<(), OperatorError> {
+        restore_rows(&mut self.table, AGGREGATE, state, self.max_parallelism)
     }
 
     fn snapshot(&mut self, barrier: &Barrier, state: &mut OperatorSnapshot) {
-        let base = !barrier.kind.is_savepoint();
-        state.tables.push(self.table.freeze(AGGREGATE, self.max_parallelism, base));
+        snapshot_rows(&mut self.table, AGGREGATE, barrier, state, self.max_parallelism);
     }
 
     /// In BATCH mode: the keys with their final values, as many as there is room for.

@@ -6,6 +6,7 @@
 use crate::context::TaskContext;
 use crate::key::KeySelector;
 use crate::operator::{Flow, Operator};
+use crate::row_state::{restore_rows, snapshot_rows};
 use millstream_checkpoint::snapshot::{OperatorSnapshot, RestoredOperator};
 use millstream_core::checkpoint::Barrier;
 use millstream_core::job_state::DeclaredState;
@@ -125,12 +126,8 @@ where
         Ok(Flow::Drained)
     }
 
-    fn restore(&mut self, mut state: RestoredOperator) -> Result<(), OperatorError> {
-        for table in state.take_tables(ORDER) {
-            let restored = self.best.restore(table, self.max_parallelism);
-            restored.map_err(|error| OperatorError::from_error(&error))?;
-        }
-        Ok(())
+    fn restore(&mut self, state: RestoredOperator) -> Result<(), OperatorError> {
+        restore_rows(&mut self.best, ORDER, state, self.max_parallelism)
     }
 
     fn snapshot(
@@ -138,8 +135,7 @@ where
         barrier: &Barrier,
         state: &mut OperatorSnapshot,
     ) -> Result<(), OperatorError> {
-        let base = !barrier.kind.is_savepoint();
-        state.tables.push(self.best.freeze(ORDER, self.max_parallelism, base));
+        snapshot_rows(&mut self.best, ORDER, barrier, state, self.max_parallelism);
         Ok(())
     }
 }

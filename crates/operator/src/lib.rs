@@ -42,6 +42,7 @@ pub mod partitioner;
 pub mod plan;
 mod pre_commit;
 pub mod process;
+mod row_state;
 pub mod side_output;
 pub mod sink;
 pub mod sink_operator;

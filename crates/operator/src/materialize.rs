@@ -6,6 +6,7 @@
 use crate::change::Change;
 use crate::context::TaskContext;
 use crate::operator::{Flow, Operator};
+use crate::row_state::{restore_rows, snapshot_rows};
 use millstream_checkpoint::snapshot::{OperatorSnapshot, RestoredOperator};
 use millstream_core::checkpoint::Barrier;
 use millstream_core::job_state::DeclaredState;
@@ -89,12 +90,8 @@ impl<K: Key, R: Record> Operator for Materialize<K, R> {
         Ok(if more { Flow::More } else { Flow::Drained })
     }
 
-    fn restore(&mut self, mut state: RestoredOperator) -> Result<(), OperatorError> {
-        for table in state.take_tables(ROWS) {
-            let restored = self.rows.restore(table, self.max_parallelism);
-            restored.map_err(|error| OperatorError::from_error(&error))?;
-        }
-        Ok(())
+    fn restore(&mut self, state: RestoredOperator) -> Result<(), OperatorError> {
+        restore_rows(&mut self.rows, ROWS, state, self.max_parallelism)
     }
 
     fn snapshot(
@@ -102,8 +99,7 @@ impl<K: Key, R: Record> Operator for Materialize<K, R> {
         barrier: &Barrier,
         state: &mut OperatorSnapshot,
     ) -> Result<(), OperatorError> {
-        let base = !barrier.kind.is_savepoint();
-        state.tables.push(self.rows.freeze(ROWS, self.max_parallelism, base));
+        snapshot_rows(&mut self.rows, ROWS, barrier, state, self.max_parallelism);
         Ok(())
     }
 }
