@@ -41,21 +41,34 @@ fn checkpoint(directory: &Path) -> PathBuf {
     let client = env.execute_async("summing").expect("it starts");
     let job = directory.join(client.job_id().to_string());
     // Metadata is seen before the coordinator hears of it, and it begins the next one afterwards.
-    let complete = || {
-        let checkpoints = std::fs::read_dir(&job).into_iter().flatten().flatten();
-        let later = checkpoints.filter(|entry| entry.file_name() != "chk-1");
-        later.map(|entry| entry.path().join("_metadata")).any(|path| path.exists())
-    };
-    let deadline = Instant::now() + PATIENCE;
-    while !complete() {
-        assert!(Instant::now() < deadline, "no checkpoint is completed");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    wait_for("a completed checkpoint", || {
+        with_metadata(&job).into_iter().find(|path| !path.ends_with("chk-1"))
+    });
     client.cancel().expect("it runs");
     let _ = client.wait();
-    let checkpoints = std::fs::read_dir(&job).expect("it is kept").flatten();
-    let mut checkpoints = checkpoints.map(|entry| entry.path());
-    checkpoints.find(|path| path.join("_metadata").exists()).expect("it is kept")
+    // The one before it, or one that came too late, may still be on its way out.
+    wait_for("one that is kept", || {
+        let mut left = with_metadata(&job);
+        left.pop().filter(|_| left.is_empty())
+    })
+}
+
+/// The checkpoints of a job that have metadata.
+fn with_metadata(job: &Path) -> Vec<PathBuf> {
+    let checkpoints = std::fs::read_dir(job).into_iter().flatten().flatten();
+    let checkpoints = checkpoints.map(|entry| entry.path());
+    checkpoints.filter(|path| path.join("_metadata").exists()).collect()
+}
+
+fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(seen) = look() {
+            return seen;
+        }
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// The checkpoint's metadata and all files that it refers to. (Others may lie there: of the checkpoint
