@@ -3,13 +3,15 @@
 //! The rivals themselves are under `src/bin/`, one folder per library: `loops` (by hand),
 //! `timely_rivals`, `renoir_rivals`. `compare` runs them beside our own programs.
 //! Nothing here takes part in the work that is measured, apart from [`keys`] and [`lines`], which
-//! make its input, and [`results`], which is where results are dropped.
+//! make its input, [`nexmark_state`], which loops and timely share, and [`results`], which is where
+//! results are dropped.
 
 pub mod arguments;
 pub mod corpus;
 pub mod keys;
 pub mod lines;
 pub mod nexmark_events;
+pub mod nexmark_state;
 pub mod peer;
 pub mod report;
 pub mod results;

@@ -1,4 +1,4 @@
-//! Nexmark events in memory, and the rows of the queries q0, q1 and q2.
+//! Nexmark events in memory, and the rows of the queries q0, q1 and q2: state is in `nexmark_state`.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -125,7 +125,7 @@ impl Row for Selected {
 }
 
 /// `yyyy-MM-dd HH:mm:ss.SSS`, for the first month after the base.
-fn timestamp(ms: u64) -> String {
+pub(crate) fn timestamp(ms: u64) -> String {
     let since = ms - BASE_MS;
     let day = since / 86_400_000 + 1;
     assert!(day <= 31, "more than a month of event time");

@@ -93,10 +93,24 @@ fn keyed_sums_agree_with_a_sum_by_hand() {
 #[test]
 fn nexmark_rows_agree_between_loop_and_timely() {
     for query in ["q0", "q1", "q2"] {
-        let folder = folder(query);
-        let job = format!("nexmark --query {query} --events 60000 --set development");
-        let (expected, records) = run(LOOPS, &job, &folder.join("expected"));
-        assert!(expected.lines().count() > 50, "{query} has rows");
-        check(&[(TIMELY, &job)], &expected, records, &folder);
+        check_nexmark(query, &[""]);
+    }
+}
+
+#[test]
+fn nexmark_rows_of_windows_and_changes_agree_between_loop_and_timely() {
+    for query in ["q4", "q5", "q7", "q8"] {
+        check_nexmark(query, &["", " --parallelism 2"]);
+    }
+}
+
+#[track_caller]
+fn check_nexmark(query: &str, how: &[&str]) {
+    let folder = folder(query);
+    let job = format!("nexmark --query {query} --events 60000 --set development");
+    let (expected, records) = run(LOOPS, &job, &folder.join("expected"));
+    assert!(expected.lines().count() > 4, "{query} has rows");
+    for how in how {
+        check(&[(TIMELY, &format!("{job}{how}"))], &expected, records, &folder);
     }
 }

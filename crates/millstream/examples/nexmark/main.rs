@@ -5,17 +5,21 @@
 //!   these, each in a process of its own, and prints a table: see [`report`].
 //!
 //! `INPUT` is a file of JSON lines (or a directory of them), a directory with CSV files in `person`,
-//! `auction` and `bid`, or `generator[:EVENTS[:PER_SECOND]]`.
+//! `auction` and `bid`, or `generator[:EVENTS[:PER_SECOND]]`. With `memory:EVENTS` they are made before the
+//! clock starts, and a line with what the query took is printed: see [`memory`].
 //!
 //! Rows are CSV without a header. Those of queries whose results change are written when the input has
 //! ended. Without `--output` rows and changes go into a blackhole. q10 writes into a directory per day
 //! and minute.
 
+mod figures;
 mod input;
+mod memory;
 mod queries;
 mod report;
 
-use input::Input;
+use input::{Events, Input};
+use memory::InMemory;
 use millstream::prelude::*;
 use millstream::sink;
 use queries::log_files::{LogRow, partition};
@@ -30,12 +34,16 @@ fn main() -> Result<()> {
     }
     let env = Env::from_args()?;
     let name = env.arg("query")?;
-    let input = Input::parse(&env.arg("input")?)?;
+    let input = env.arg("input")?;
     if let Some(measure) = env.arg_opt("measure") {
-        return report::measure(&env, &name, input, &measure);
+        return report::measure(&env, &name, Input::parse(&input)?, &measure);
     }
+    let events = match InMemory::asked_for(&input)? {
+        Some(events) => Events::Mixed(env.source("events", events)),
+        None => Input::parse(&input)?.open(&env),
+    };
     let output = env.arg_opt("output");
-    query(&name, &input.open(&env), Write { output })?;
+    query(&name, &events, Write { output })?;
     env.execute(&name)?;
     Ok(())
 }

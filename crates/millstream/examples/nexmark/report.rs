@@ -6,6 +6,7 @@
 //! was due that a row came of to when the row or change was there; of a row of a window, from when an
 //! event was due by which its window is over (four seconds behind its end).
 
+use crate::figures::{cpu_seconds, peak_bytes};
 use crate::input::{self, Events, Input};
 use crate::queries::{QUERIES, Rows, query};
 use millstream::api::args::Args;
@@ -181,19 +182,6 @@ pub(crate) fn measure(env: &Env, name: &str, input: Input, measure: &str) -> Res
     };
     println!("{}", serde_json::to_string(&figures).expect("numbers have a form"));
     Ok(())
-}
-
-fn cpu_seconds() -> f64 {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
-}
-
-/// The most memory that this process has had, as Linux tells it.
-fn peak_bytes() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse().ok());
-    kilobytes.map_or(0, |kilobytes: u64| kilobytes << 10)
 }
 
 /// Events that happen when they come. The time beside each is in microseconds, until a query gives it

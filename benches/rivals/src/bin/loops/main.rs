@@ -8,7 +8,7 @@
 //! loops wordcount          --input FILE [--answers FILE]
 //! loops keyed_sum          [--records N] [--keys K] [--answers FILE]
 //! loops keyed_sum_exchange [--records N] [--keys K] [--answers FILE]
-//! loops nexmark            --query q0|q1|q2 [--events N] [--set big|development] [--answers FILE]
+//! loops nexmark            --query q0|q1|q2|q4|q5|q7|q8 [--events N] [--set big|development] [--answers FILE]
 //! loops tcp                [--records N]
 //! ```
 

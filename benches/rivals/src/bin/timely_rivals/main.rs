@@ -1,17 +1,19 @@
 //! The jobs in timely dataflow, as its examples would have them.
 //!
 //! An operator is a closure over its own map, an exchange routes by key, and every worker thread
-//! runs the whole dataflow. Everything happens at one timestamp: nothing here needs event time.
+//! runs the whole dataflow. Everything happens at one timestamp, but for Nexmark's windows.
 //!
 //! ```text
 //! timely_rivals wordcount --input FILE [--parallelism P] [--answers FILE]
 //! timely_rivals keyed_sum [--records N] [--keys K] [--parallelism P] [--answers FILE]
-//! timely_rivals nexmark   --query q0|q1|q2 [--events N] [--set big|development] [--answers FILE]
+//! timely_rivals nexmark   --query q0|q1|q2|q4|q5|q7|q8 [--events N] [--parallelism P]
+//!                         [--set big|development] [--answers FILE]
 //! timely_rivals shuffle   [--records N] [--pattern one-way|both-ways]
 //! timely_rivals latency   [--rate R] [--seconds S] [--warmup S] [--parallelism P]
 //!                         [--processes 1|2] [--wait park|spin]
 //! ```
 
+mod auctions;
 mod cluster;
 mod keyed_sum;
 mod latency;

@@ -1,4 +1,4 @@
-//! Nexmark q0, q1, q2 over events in memory, on one worker.
+//! Nexmark over events in memory: q0, q1, q2 on one worker; those with state are in [`auctions`].
 
 use std::hint::black_box;
 use std::sync::{Arc, Mutex};
@@ -6,16 +6,20 @@ use std::sync::{Arc, Mutex};
 use millstream_rivals::Result;
 use millstream_rivals::arguments::Arguments;
 use millstream_rivals::nexmark_events::{self as events, Bid, Event, Row};
+use millstream_rivals::nexmark_state::last_of_each;
 use millstream_rivals::report::{Clock, Throughput};
 use timely::dataflow::operators::Inspect;
 use timely::dataflow::operators::vec::{Map, ToStream};
 
+use crate::auctions;
+
 /// Rows of the result, if somebody wants to see them.
-type Answers = Option<Arc<Mutex<Vec<String>>>>;
+pub(crate) type Answers = Option<Arc<Mutex<Vec<String>>>>;
 
 pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
     let query = arguments.required("query")?;
     let path = arguments.text("answers");
+    let parallelism = arguments.value("parallelism", 1)?;
     let input = events::generate(&mut arguments)?;
     arguments.finish()?;
 
@@ -23,18 +27,21 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
     let answers: Answers = path.is_some().then(Arc::default);
     let clock = Clock::start();
     match query.as_str() {
+        "q4" | "q5" | "q7" | "q8" => auctions::run(&query, input, parallelism, &answers)?,
+        _ if parallelism != 1 => return Err("q0, q1 and q2 run on one worker".into()),
         "q0" => stream(input, &answers, Some),
         "q1" => stream(input, &answers, |bid| Some(events::convert(bid))),
         "q2" => stream(input, &answers, |bid| events::select(&bid)),
-        _ => return Err(format!("no query {query:?} here, but q0, q1, q2").into()),
+        _ => return Err(format!("no query {query:?}, but q0, q1, q2, q4, q5, q7, q8").into()),
     }
     let cost = clock.stop();
 
     if let (Some(path), Some(answers)) = (path, answers) {
         let rows = std::mem::take(&mut *answers.lock().expect("no holder panics"));
+        let rows = if query == "q4" { last_of_each(rows) } else { rows };
         events::write_rows(path.as_ref(), rows)?;
     }
-    Throughput::new((&query, "timely", "plain"), 1, records, cost).print();
+    Throughput::new((&query, "timely", "plain"), parallelism, records, cost).print();
     Ok(())
 }
 
