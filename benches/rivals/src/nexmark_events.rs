@@ -15,16 +15,39 @@ use crate::arguments::Arguments;
 /// 2024-01-01 00:00:00 UTC
 const BASE_MS: u64 = 1_704_067_200_000;
 
-/// Makes the events that the arguments ask for: `--events N`, `--set big|development`.
-pub fn generate(arguments: &mut Arguments) -> Result<Vec<Event>> {
-    let count = arguments.value("events", 5_000_000)?;
-    let set = arguments.text("set");
-    let config = match set.as_deref() {
-        None | Some("big") => big_set(),
-        Some("development") => development_set(),
-        Some(other) => return Err(format!("unknown set of events {other:?}").into()),
-    };
-    Ok(EventGenerator::new(config).take(count).collect())
+/// Which events there shall be.
+#[derive(Clone)]
+pub struct Events {
+    config: NexmarkConfig,
+    /// How many.
+    pub count: usize,
+}
+
+impl Events {
+    /// Those that the arguments ask for: `--events N`, `--set big|development`.
+    pub fn from_arguments(arguments: &mut Arguments) -> Result<Self> {
+        let count = arguments.value("events", 5_000_000)?;
+        let set = arguments.text("set");
+        let config = match set.as_deref() {
+            None | Some("big") => big_set(),
+            Some("development") => development_set(),
+            Some(other) => return Err(format!("unknown set of events {other:?}").into()),
+        };
+        Ok(Self { config, count })
+    }
+
+    /// Makes all of them.
+    pub fn make(&self) -> Vec<Event> {
+        self.make_share(0, 1)
+    }
+
+    /// Makes one of so many shares, by turns: on the thread that drops them, for what one thread has
+    /// allocated is freed by another at a price of its own.
+    pub fn make_share(&self, index: usize, shares: usize) -> Vec<Event> {
+        let all = EventGenerator::new(self.config.clone());
+        let share = all.with_offset(index as u64).with_step(shares as u64);
+        share.take((self.count + shares - 1 - index) / shares).collect()
+    }
 }
 
 /// Hands the events out one by one.

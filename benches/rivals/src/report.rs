@@ -31,7 +31,7 @@ impl Clock {
     }
 
     /// What has been used since the start.
-    pub fn stop(self) -> Cost {
+    pub fn stop(&self) -> Cost {
         Cost {
             seconds: self.started.elapsed().as_secs_f64(),
             cpu_seconds: cpu_seconds() - self.cpu_seconds,

@@ -6,7 +6,8 @@ use crate::entry_key::EntryKey;
 use millstream_core::record::{Key, Record};
 
 impl<K: Key, V: Record> KeyedTable<K, V> {
-    /// As [`update_batch`](Self::update_batch); `added` hears of the rows that came into being.
+    /// As [`update_batch`](Self::update_batch); `added` hears of the rows that came into being. If `f`
+    /// panics, a run of elements with one key is not done as a whole.
     #[inline(never)]
     pub(crate) fn update_rows(
         &mut self,
@@ -18,6 +19,8 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
     ) {
         let mut rows = [0; BLOCK];
         let mut start = 0;
+        // The value at hand: where keys come in runs, it is loaded and stored once for each run.
+        let mut open: Option<(u32, V)> = None;
         while start < hashes.len() {
             let block = self.core.locate(hashes, start, &mut rows);
             self.core.changes.mark_all(&rows[..block.len()], Self::STRIDE);
@@ -31,13 +34,22 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
                     }
                     row => row,
                 };
-                let cells = self.core.rows.get_mut(row, Self::STRIDE).expect(FOUND);
-                let value_cell = &mut cells[Self::KEY..Self::CELLS];
-                let mut value = cell::load(value_cell, &self.core.slabs);
-                f(start + i, &mut value);
-                cell::store(&value, value_cell, &mut self.core.slabs, &mut self.spill);
+                match &mut open {
+                    Some((at, value)) if *at == row => f(start + i, value),
+                    _ => {
+                        if let Some((at, value)) = open.take() {
+                            self.store(at, &value);
+                        }
+                        let mut value = self.value_at(row);
+                        f(start + i, &mut value);
+                        open = Some((row, value));
+                    }
+                }
             }
             start += block.len();
+        }
+        if let Some((at, value)) = open {
+            self.store(at, &value);
         }
     }
 

@@ -6,7 +6,7 @@ use std::hint::black_box;
 
 use millstream_rivals::Result;
 use millstream_rivals::arguments::Arguments;
-use millstream_rivals::nexmark_events::{self as events, Bid, Event, Row};
+use millstream_rivals::nexmark_events::{self as events, Bid, Event, Events, Row};
 use millstream_rivals::nexmark_state::{
     Complete, HighestBids, HotItems, MeanPrices, NewSellers, Query, last_of_each,
 };
@@ -17,9 +17,10 @@ const BATCH: usize = 1024;
 pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
     let query = arguments.required("query")?;
     let answers = arguments.text("answers");
-    let input = events::generate(&mut arguments)?;
+    let events = Events::from_arguments(&mut arguments)?;
     arguments.finish()?;
 
+    let input = events.make();
     let records = input.len() as u64;
     let mut rows = answers.is_some().then(Vec::new);
     let clock = Clock::start();

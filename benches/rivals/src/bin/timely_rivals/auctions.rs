@@ -2,14 +2,15 @@
 //! passed them. The timestamp is the event time before which everything has come, in milliseconds.
 
 use std::hint::black_box;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Barrier, OnceLock};
 
 use millstream_rivals::Result;
-use millstream_rivals::nexmark_events::{self as events, Event, Row};
+use millstream_rivals::nexmark_events::{self as events, Event, Events, Row};
 use millstream_rivals::nexmark_state::{
     BidCounts, Complete, Dealing, HighestBids, HighestPrices, Means, MostBids, NewSellers, Priced,
     PricedBid, Raise, Windows, dealing,
 };
+use millstream_rivals::report::{Clock, Cost};
 use timely::ExchangeData;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::Exchange;
@@ -25,18 +26,20 @@ use crate::nexmark::Answers;
 /// The source gives so many events, and then tells how far it is.
 const BATCH: usize = 1024;
 
-/// Runs one of the queries.
+/// Runs one of the queries. The clock starts when all workers have made their events.
 pub(crate) fn run(
     query: &str,
-    input: Vec<Event>,
+    events: &Events,
     parallelism: usize,
     answers: &Answers,
-) -> Result<()> {
-    let (query, answers) = (query.to_owned(), answers.clone());
-    let shares = Arc::new(shares(input, parallelism));
+) -> Result<Cost> {
+    let (query, events, answers) = (query.to_owned(), events.clone(), answers.clone());
+    let (ready, clock) = (Barrier::new(parallelism), Arc::new(OnceLock::new()));
+    let started = clock.clone();
     cluster::run(cluster::threads(parallelism), move |worker| {
-        let share = &shares[worker.index()];
-        let share = std::mem::take(&mut *share.lock().unwrap_or_else(PoisonError::into_inner));
+        let share = events.make_share(worker.index(), worker.peers());
+        ready.wait();
+        started.get_or_init(Clock::start);
         worker.dataflow::<u64, _, _>(|scope| {
             let events = in_order(scope, share);
             match query.as_str() {
@@ -47,21 +50,7 @@ pub(crate) fn run(
             }
         });
     })?;
-    Ok(())
-}
-
-type Share = Mutex<Vec<Event>>;
-
-/// Events by turns.
-fn shares(input: Vec<Event>, parallelism: usize) -> Vec<Share> {
-    if parallelism == 1 {
-        return vec![Mutex::new(input)];
-    }
-    let mut shares: Vec<Vec<Event>> = (0..parallelism).map(|_| Vec::new()).collect();
-    for (index, event) in input.into_iter().enumerate() {
-        shares[index % parallelism].push(event);
-    }
-    shares.into_iter().map(Mutex::new).collect()
+    Ok(clock.get().ok_or("no worker has started")?.stop())
 }
 
 fn in_order(scope: Scope<'_, u64>, share: Vec<Event>) -> StreamVec<'_, u64, Event> {

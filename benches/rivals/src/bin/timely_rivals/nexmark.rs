@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex};
 
 use millstream_rivals::Result;
 use millstream_rivals::arguments::Arguments;
-use millstream_rivals::nexmark_events::{self as events, Bid, Event, Row};
+use millstream_rivals::nexmark_events::{self as events, Bid, Event, Events, Row};
 use millstream_rivals::nexmark_state::last_of_each;
-use millstream_rivals::report::{Clock, Throughput};
+use millstream_rivals::report::{Clock, Cost, Throughput};
 use timely::dataflow::operators::Inspect;
 use timely::dataflow::operators::vec::{Map, ToStream};
 
@@ -20,21 +20,16 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
     let query = arguments.required("query")?;
     let path = arguments.text("answers");
     let parallelism = arguments.value("parallelism", 1)?;
-    let input = events::generate(&mut arguments)?;
+    let events = Events::from_arguments(&mut arguments)?;
     arguments.finish()?;
 
-    let records = input.len() as u64;
+    let records = events.count as u64;
     let answers: Answers = path.is_some().then(Arc::default);
-    let clock = Clock::start();
-    match query.as_str() {
-        "q4" | "q5" | "q7" | "q8" => auctions::run(&query, input, parallelism, &answers)?,
+    let cost = match query.as_str() {
+        "q4" | "q5" | "q7" | "q8" => auctions::run(&query, &events, parallelism, &answers)?,
         _ if parallelism != 1 => return Err("q0, q1 and q2 run on one worker".into()),
-        "q0" => stream(input, &answers, Some),
-        "q1" => stream(input, &answers, |bid| Some(events::convert(bid))),
-        "q2" => stream(input, &answers, |bid| events::select(&bid)),
-        _ => return Err(format!("no query {query:?}, but q0, q1, q2, q4, q5, q7, q8").into()),
-    }
-    let cost = clock.stop();
+        _ => run_without_state(&query, events.make(), &answers)?,
+    };
 
     if let (Some(path), Some(answers)) = (path, answers) {
         let rows = std::mem::take(&mut *answers.lock().expect("no holder panics"));
@@ -43,6 +38,17 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
     }
     Throughput::new((&query, "timely", "plain"), parallelism, records, cost).print();
     Ok(())
+}
+
+fn run_without_state(query: &str, input: Vec<Event>, answers: &Answers) -> Result<Cost> {
+    let clock = Clock::start();
+    match query {
+        "q0" => stream(input, answers, Some),
+        "q1" => stream(input, answers, |bid| Some(events::convert(bid))),
+        "q2" => stream(input, answers, |bid| events::select(&bid)),
+        _ => return Err(format!("no query {query:?}, but q0, q1, q2, q4, q5, q7, q8").into()),
+    }
+    Ok(clock.stop())
 }
 
 fn stream<R: Row + 'static>(
