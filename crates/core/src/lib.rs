@@ -8,7 +8,7 @@
 //! - [`checkpoint`]: what a checkpoint is called, and its barrier;
 //! - [`job_graph`]: the plan that a client submits;
 //! - [`job_state`]: what state its operators declare;
-//! - [`accumulator`]: numbers that functions add up;
+//! - [`accumulator`]: numbers that functions add up; [`metric`]: what they show while they work;
 //! - [`status`]: life cycles of jobs and execution attempts;
 //! - [`config`]: options, declared once, with Flink's keys;
 //! - [`error`]: failures of user code, with the place where the operator was declared;
@@ -28,6 +28,7 @@ pub mod ids;
 pub mod job_graph;
 pub mod job_state;
 pub mod key_group;
+pub mod metric;
 pub mod mutant;
 pub mod record;
 pub mod status;

@@ -1,6 +1,8 @@
 //! The test kit: functions and whole programs in one thread, in virtual time, with crashes anywhere.
 
+use millstream::core::metric::MetricValue;
 use millstream::operator::inspect::PendingTimers;
+use millstream::operator::metrics::{Counter, Gauge, Histogram, Meter};
 use millstream::prelude::*;
 use millstream::testing::{Harness, TestEnv};
 use millstream::{sink, source};
@@ -275,6 +277,57 @@ fn accumulators_of_all_subtasks_are_in_the_result() -> Result<()> {
     Ok(())
 }
 
+/// Has one metric of each kind.
+#[derive(Clone, Default)]
+struct Measuring(Option<(Counter, Gauge, Meter, Histogram)>);
+
+impl ProcessFunction<u64> for Measuring {
+    type State = ();
+    type Out = u64;
+
+    fn open(&mut self, context: &TaskContext) -> FunctionResult {
+        let (metrics, last) = (&context.metrics, context.metrics.add_group("last"));
+        let seen = (metrics.counter("seen")?, last.gauge("value")?);
+        self.0 = Some((seen.0, seen.1, metrics.meter("rate")?, metrics.histogram("values")?));
+        Ok(())
+    }
+
+    fn process(&mut self, n: u64, _ctx: &mut OperatorContext<'_, (), u64>) -> FunctionResult {
+        if let Some((seen, last, rate, values)) = &self.0 {
+            seen.inc();
+            last.set(n as f64);
+            rate.mark();
+            values.update(n as i64);
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn metrics_of_functions_are_shown_by_subtask_and_operator() -> Result<()> {
+    let measured = |numbers: DataStream<u64>| {
+        numbers.rebalance().process(Measuring::default()).name("to measure")
+    };
+    let mut harness = Harness::new(measured).with_parallelism(2);
+    harness.push(1..=10)?;
+    harness.advance_processing_time(10_000)?;
+    for finished in [false, true] {
+        let shown = harness.metrics()?;
+        let both = |name: &str| {
+            let metrics = (0..2).map(|subtask| &shown[&format!("{subtask}.to_measure.{name}")]);
+            metrics.cloned().collect::<Vec<MetricValue>>()
+        };
+        let count = |values: Vec<MetricValue>| values.iter().filter_map(|v| v.count()).sum::<i64>();
+        assert_eq!((count(both("seen")), count(both("values"))), (10, 10));
+        assert!(both("last.value").iter().any(|value| value.to_string() == "10"));
+        assert_eq!(both("rate").iter().map(|v| v.to_string()).collect::<Vec<_>>(), ["0.5"; 2]);
+        if !finished {
+            harness.end()?;
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn late_records_that_go_nowhere_are_counted() -> Result<()> {
     let test = TestEnv::new().with_parallelism(2);
@@ -290,6 +343,9 @@ fn late_records_that_go_nowhere_are_counted() -> Result<()> {
     let result = job.finish()?;
     assert_eq!(counts.take(), [5; 4]);
     assert_eq!(result.accumulators["numLateRecordsDropped"].number(), Some(7));
+    let metrics = job.metrics();
+    let dropped = |subtask| metrics[&format!("{subtask}.counts.numLateRecordsDropped")].count();
+    assert_eq!(dropped(0).zip(dropped(1)).map(|(a, b)| a + b), Some(7));
     Ok(())
 }
 

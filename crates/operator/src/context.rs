@@ -3,6 +3,7 @@
 use crate::accumulators::Accumulators;
 use crate::asynchronous::runtime::AsyncRuntime;
 use crate::clock::ProcessingClock;
+use crate::metrics::MetricGroup;
 use millstream_core::checkpoint::CheckpointId;
 use millstream_core::error::Location;
 use millstream_core::ids::JobId;
@@ -47,6 +48,8 @@ pub struct TaskContext {
     pub clock: ProcessingClock,
     /// Numbers that functions add up; shared by all operators of the task.
     pub accumulators: Accumulators,
+    /// What the operator's functions show while they work.
+    pub metrics: MetricGroup,
     /// Makes the calls of asynchronous operators.
     pub async_runtime: AsyncRuntime,
     /// Wakes the task's thread: for threads that fetch on behalf of an operator.
@@ -88,6 +91,11 @@ impl TaskContext {
         Some(Backing { backend, max: self.max_parallelism })
     }
 
+    /// The place of one of its operators: metrics have the operator's name.
+    pub fn of_operator(&self, name: &str) -> Self {
+        Self { metrics: self.metrics.add_group(name), ..self.clone() }
+    }
+
     /// A task alone, for tests and harnesses.
     pub fn alone() -> Self {
         Self {
@@ -106,6 +114,7 @@ impl TaskContext {
             state_backend: None,
             clock: ProcessingClock::system(),
             accumulators: Accumulators::new(),
+            metrics: MetricGroup::of_task(ProcessingClock::system()),
             async_runtime: AsyncRuntime::none(),
             wake: Wake::new(),
         }

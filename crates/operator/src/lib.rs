@@ -2,7 +2,7 @@
 //!
 //! In reading order:
 //! - [`context`]: what an operator knows of its place; [`clock`]: and of processing time;
-//!   [`accumulators`]: numbers that its functions add up;
+//!   [`accumulators`]: numbers that its functions add up; [`metrics`]: what they show while they work;
 //! - [`operator`], [`source`], [`sink`]: the three contracts;
 //! - [`item`]: how they write what they have to know after a restore;
 //! - [`either`]: two inputs as one;
@@ -37,6 +37,7 @@ pub mod join;
 pub mod key;
 pub mod map;
 pub mod materialize;
+pub mod metrics;
 pub mod operator;
 pub mod partitioner;
 pub mod plan;

@@ -4,7 +4,7 @@ use crate::app::App;
 use crate::error::ApiError;
 use crate::handlers::jars::FORM_BYTES_MAX;
 use crate::handlers::{
-    cluster, jars, job, job_manager, jobs, logs, snapshots, task_managers, vertex,
+    cluster, jars, job, job_manager, jobs, logs, metrics, snapshots, task_managers, vertex,
 };
 use axum::extract::DefaultBodyLimit;
 use axum::handler::Handler;
@@ -53,7 +53,10 @@ fn table() -> Vec<Route> {
         post("/jobs/:jobid/stop", snapshots::stop),
         get("/jobs/:jobid/vertices/:vertexid", vertex::details),
         get("/jobs/:jobid/vertices/:vertexid/accumulators", vertex::accumulators),
+        get("/jobs/:jobid/vertices/:vertexid/metrics", metrics::of_vertex),
+        get("/jobs/:jobid/vertices/:vertexid/subtasks/metrics", metrics::of_subtasks),
         get("/jobs/:jobid/vertices/:vertexid/subtasks/:subtaskindex", vertex::subtask),
+        get("/jobs/:jobid/vertices/:vertexid/subtasks/:subtaskindex/metrics", metrics::of_subtask),
         get("/jobs/:jobid/vertices/:vertexid/subtasktimes", vertex::subtask_times),
         get("/jobs/:jobid/vertices/:vertexid/taskmanagers", vertex::task_managers),
         get("/jobs/:jobid/vertices/:vertexid/watermarks", vertex::watermarks),

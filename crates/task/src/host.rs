@@ -20,6 +20,7 @@ use millstream_operator::accumulators::Accumulators;
 use millstream_operator::asynchronous::AsyncRuntime;
 use millstream_operator::clock::ProcessingClock;
 use millstream_operator::context::{OperatorLabel, StateBackend, TaskContext};
+use millstream_operator::metrics::MetricGroup;
 use millstream_operator::operator::Operator;
 use millstream_operator::plan::{self, OutputOf, Plan, RouterContext, SideOutput, VertexPlan};
 use millstream_rpc::protocol::deployment::TaskDeploymentDescriptor;
@@ -280,7 +281,7 @@ impl Shared {
         let outputs = self.outputs(vertex, &descriptor, &context)?;
         let head = match &vertex.head {
             plan::Head::Source(label, factory) => {
-                let source = guard(label, || factory.make(&context))?;
+                let source = guard(label, || factory.make(&context.of_operator(&label.name)))?;
                 Head::source(next_id()?, label.clone(), source)
             }
             plan::Head::Exchange(prototype) => {
@@ -293,13 +294,16 @@ impl Shared {
             Head::Gates { rest, .. } => rest.fresh(),
         });
         for chained in &vertex.operators {
-            let mut made = guard(&chained.label, || chained.factory.make(&context))?;
-            guard(&chained.label, || attach(&chained.sides, made.as_mut()))?;
-            chain.push(next_id()?, chained.label.clone(), made);
+            let label = &chained.label;
+            let context = context.of_operator(&label.name);
+            let mut made = guard(label, || chained.factory.make(&context))?;
+            guard(label, || attach(&chained.sides, made.as_mut()))?;
+            chain.push(next_id()?, label.clone(), made);
         }
         let mut task = StreamTask::new(head, chain, outputs)
             .with_clock(context.clock)
             .with_accumulators(context.accumulators)
+            .with_metrics(context.metrics)
             .with_input_names(self.input_names(&descriptor));
         if descriptor.checkpointing.is_some() {
             task = task.with_checkpoints();
@@ -410,6 +414,7 @@ impl Shared {
             state_backend: self.state_backend.clone(),
             clock: self.clock.clone(),
             accumulators: Accumulators::new(),
+            metrics: MetricGroup::of_task(self.clock.clone()),
             async_runtime: self.async_runtime.clone(),
             wake: wake.clone(),
         }

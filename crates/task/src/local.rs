@@ -11,6 +11,7 @@ use millstream_core::accumulator::{self, AccumulatorValue};
 use millstream_core::checkpoint::{Barrier, CheckpointId};
 use millstream_core::ids::{ExecutionAttemptId, ResourceId};
 use millstream_core::job_graph::SourceSplit;
+use millstream_core::metric::MetricValue;
 use millstream_operator::asynchronous::AsyncRuntime;
 use millstream_operator::clock::ProcessingClock;
 use millstream_operator::context::StateBackend;
@@ -48,6 +49,8 @@ pub struct LocalTasks {
     tasks: BTreeMap<ExecutionAttemptId, Running>,
     /// What accumulators of tasks that have finished came to.
     accumulators: Vec<BTreeMap<String, AccumulatorValue>>,
+    /// What metrics of tasks that have finished showed at last.
+    metrics: BTreeMap<String, MetricValue>,
     /// What tasks have said since it was last asked for.
     said: Arc<Mutex<Vec<FromJobProcess>>>,
 }
@@ -83,7 +86,8 @@ impl LocalTasks {
             async_runtime,
         };
         let (wake, tasks, accumulators) = (Wake::new(), BTreeMap::new(), Vec::new());
-        Self { shared, wake, turn_records, tasks, accumulators, said }
+        let metrics = BTreeMap::new();
+        Self { shared, wake, turn_records, tasks, accumulators, metrics, said }
     }
 
     /// Where its tasks are, for their descriptors.
@@ -178,11 +182,21 @@ impl LocalTasks {
         accumulator::join(self.accumulators.iter().chain(&running))
     }
 
+    /// What the metrics of all tasks show that run or have finished: `subtask.operator.metric`, as in REST.
+    pub fn metrics(&self) -> BTreeMap<String, MetricValue> {
+        let mut all = self.metrics.clone();
+        for (attempt, running) in &self.tasks {
+            all.extend(metrics_of(*attempt, &running.task));
+        }
+        all
+    }
+
     /// All tasks are gone, and begin anew.
     pub fn lose_all(&mut self) {
         let attempts: Vec<ExecutionAttemptId> = self.tasks.keys().copied().collect();
         attempts.into_iter().for_each(|attempt| self.lose(attempt));
         self.accumulators.clear();
+        self.metrics.clear();
     }
 
     /// The task is gone, as after a failure.
@@ -226,6 +240,7 @@ impl LocalTasks {
         let closed = catch(|| task.close(completed));
         if completed {
             self.accumulators.push(task.accumulators().values());
+            self.metrics.extend(metrics_of(attempt, &task));
         }
         let reports = task.take_reports();
         self.pass_on(attempt, reports);
@@ -252,6 +267,14 @@ impl LocalTasks {
             }
         }
     }
+}
+
+fn metrics_of(
+    attempt: ExecutionAttemptId,
+    task: &StreamTask,
+) -> impl Iterator<Item = (String, MetricValue)> {
+    let named = move |(name, value)| (format!("{}.{name}", attempt.subtask), value);
+    task.metrics().values().into_iter().map(named)
 }
 
 impl Drop for LocalTasks {

@@ -445,6 +445,7 @@ impl StateClock {
             back_pressured_ms: share(self.back_pressured),
             watermark: task.watermark(),
             accumulators: task.accumulators().values(),
+            user: task.metrics().values(),
         };
         self.published = self.since;
         (self.busy, self.idle, self.back_pressured) = Default::default();

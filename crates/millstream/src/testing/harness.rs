@@ -7,6 +7,7 @@ use super::test_env::TestEnv;
 use super::test_job::TestJob;
 use millstream_api::DataStream;
 use millstream_api::error::{Error, Result};
+use millstream_core::metric::MetricValue;
 use millstream_core::time::Timestamp;
 use millstream_core::{Key, Record};
 use millstream_operator::inspect::PendingTimers;
@@ -207,6 +208,12 @@ impl<A: Record, B: Record> Harness<A, B> {
     /// How many timers the `process` operator of this name has.
     pub fn timers(&mut self, operator: &str) -> Result<PendingTimers> {
         self.running()?.job.timers(operator)
+    }
+
+    /// What the metrics of its functions show, under the names that they have in REST:
+    /// `subtask.operator.metric`, with `_` for spaces, dots, colons and commas in names.
+    pub fn metrics(&mut self) -> Result<BTreeMap<String, MetricValue>> {
+        Ok(self.running()?.job.metrics())
     }
 
     /// Takes a snapshot that another harness can go on from.

@@ -20,6 +20,7 @@ use millstream_core::ids::{
 };
 use millstream_core::job_graph::{JobVertex, RuntimeMode};
 use millstream_core::key_group::subtask_of_hash;
+use millstream_core::metric::MetricValue;
 use millstream_core::status::ExecutionState;
 use millstream_core::time::{Mono, Timestamp};
 use millstream_jobmanager::execution_graph::vertex::Place;
@@ -548,6 +549,11 @@ impl LocalJob {
         let vertex = &self.graph.graph().vertices[vertex];
         let subtask = subtask_of_hash(hash, vertex.max_parallelism, vertex.parallelism);
         self.inspect(name, Some(subtask), look)
+    }
+
+    /// What the metrics of all tasks show.
+    pub(super) fn metrics(&self) -> BTreeMap<String, MetricValue> {
+        self.tasks.metrics()
     }
 
     /// The timers of all subtasks of an operator.

@@ -8,11 +8,13 @@ use millstream_api::executor::JobHandle;
 use millstream_core::Key;
 use millstream_core::checkpoint::SnapshotKind;
 use millstream_core::ids::JobId;
+use millstream_core::metric::MetricValue;
 use millstream_core::status::JobStatus;
 use millstream_core::time::Timestamp;
 use millstream_operator::inspect::{Inspect, PendingTimers, WrongKey};
 use std::any::{Any, type_name};
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 /// A job that several handles speak of.
@@ -168,6 +170,12 @@ impl TestJob {
     /// How many timers a `process` operator has, in all subtasks.
     pub fn timers(&mut self, operator: &str) -> Result<PendingTimers> {
         self.job().timers(operator)
+    }
+
+    /// What the metrics of all functions show, under the names that they have in REST:
+    /// `subtask.operator.metric`, with `_` for spaces, dots, colons and commas in names.
+    pub fn metrics(&self) -> BTreeMap<String, MetricValue> {
+        self.job().metrics()
     }
 }
 

@@ -2,11 +2,12 @@
 
 use crate::accumulators::Accumulator;
 use crate::context::TaskContext;
+use crate::metrics::Counter;
 use crate::side_output::{OutputTag, SideOutputs};
 use millstream_core::time::Timestamp;
 use millstream_core::{OperatorError, Record};
 
-/// The accumulator that counts the late records of a task that went nowhere: Flink's name of the metric.
+/// The metric, and the accumulator, that count late records that went nowhere: Flink's name of it.
 pub const LATE_RECORDS_DROPPED: &str = "numLateRecordsDropped";
 
 /// Late records go to a side output, if one is named, and are counted.
@@ -15,7 +16,7 @@ pub struct LateRecords<T> {
     sides: SideOutputs,
     count: u64,
     /// Counts those that go nowhere, for people.
-    dropped: Option<Accumulator>,
+    dropped: Option<(Accumulator, Counter)>,
 }
 
 impl<T: Record> LateRecords<T> {
@@ -29,8 +30,9 @@ impl<T: Record> LateRecords<T> {
         tag: Option<OutputTag<T>>,
         context: &TaskContext,
     ) -> Result<Self, OperatorError> {
-        let dropped = Some(context.accumulators.counter(LATE_RECORDS_DROPPED)?);
-        Ok(Self { dropped, ..Self::new(tag) })
+        let in_all = context.accumulators.counter(LATE_RECORDS_DROPPED)?;
+        let here = context.metrics.counter(LATE_RECORDS_DROPPED)?;
+        Ok(Self { dropped: Some((in_all, here)), ..Self::new(tag) })
     }
 
     /// How many there were.
@@ -50,8 +52,9 @@ impl<T: Record> LateRecords<T> {
             self.sides.set_time(Some(time));
             self.sides.emit(tag, record);
             self.sides.check()?;
-        } else if let Some(dropped) = &self.dropped {
-            dropped.add(1);
+        } else if let Some((in_all, here)) = &self.dropped {
+            in_all.add(1);
+            here.inc();
         }
         Ok(())
     }

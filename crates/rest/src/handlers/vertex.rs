@@ -32,10 +32,7 @@ pub(crate) async fn subtask(State(app): State<Arc<App>>, path: PathParameters) -
     let (job, vertex, subtask) = (path.job()?, path.vertex()?, path.subtask()?);
     let details: Box<ExecutionGraphDetails> = app.gateway.job(job).await?;
     let view = VertexView::find(&details, vertex).ok_or_else(|| not_found(vertex))?;
-    let attempt = view
-        .attempts
-        .get(subtask as usize)
-        .ok_or_else(|| ApiError::not_found(format!("Invalid subtask index for vertex {vertex}")))?;
+    let attempt = view.attempts.get(subtask as usize).ok_or_else(|| no_subtask(vertex))?;
     Ok(Json(Attempt::of(attempt, wall_now())))
 }
 
@@ -84,6 +81,11 @@ pub(crate) async fn watermarks(
 }
 
 /// Flink's words.
-fn not_found(vertex: millstream_core::ids::JobVertexId) -> ApiError {
+pub(super) fn not_found(vertex: millstream_core::ids::JobVertexId) -> ApiError {
     ApiError::not_found(format!("JobVertex {vertex} not found"))
+}
+
+/// Flink's words too.
+pub(super) fn no_subtask(vertex: millstream_core::ids::JobVertexId) -> ApiError {
+    ApiError::not_found(format!("Invalid subtask index for vertex {vertex}"))
 }

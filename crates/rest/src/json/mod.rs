@@ -10,7 +10,7 @@
 //! - jobs: [`jobs`], [`job`], [`plan`], [`job_config`], [`exceptions`], [`execution_result`],
 //!   [`accumulators`];
 //! - vertices: [`vertex_view`], [`task_group`], [`attempt`], [`vertex`], [`subtask_times`],
-//!   [`vertex_task_managers`], [`watermarks`];
+//!   [`vertex_task_managers`], [`watermarks`], [`metrics`];
 //! - checkpoints and savepoints: [`checkpoints`], [`triggered`];
 //! - programs: [`jars`].
 
@@ -27,6 +27,7 @@ pub(crate) mod job;
 pub(crate) mod job_config;
 pub(crate) mod job_manager;
 pub(crate) mod jobs;
+pub(crate) mod metrics;
 pub(crate) mod overview;
 pub(crate) mod plan;
 pub(crate) mod states;

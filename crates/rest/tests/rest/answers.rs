@@ -46,6 +46,56 @@ fn watermarks_are_told_subtask_by_subtask() {
 }
 
 #[test]
+fn metrics_are_listed_and_the_ones_that_are_asked_for_have_values() {
+    let cluster = Cluster::start();
+    let vertex = format!("/jobs/{RUNNING}/vertices/{SINK}");
+    let ids = |target: &str| -> Vec<String> {
+        let listed = cluster.get(&format!("{vertex}{target}")).json();
+        let listed = listed.as_array().expect("a list").clone();
+        assert!(listed.iter().all(|metric| metric.get("value").is_none()), "{listed:?}");
+        listed.iter().map(|metric| metric["id"].as_str().expect("an id").to_owned()).collect()
+    };
+    let of_vertex = ids("/metrics");
+    for known in ["0.numRecordsIn", "1.print.lines", "1.print.sizes_p99", "0.currentInputWatermark"]
+    {
+        assert!(of_vertex.iter().any(|id| id == known), "{known} is not in {of_vertex:?}");
+    }
+    let of_subtask = ids("/subtasks/1/metrics");
+    assert_eq!(of_subtask.len() * 2, of_vertex.len());
+    assert!(of_subtask.iter().any(|id| id == "print.lines"), "{of_subtask:?}");
+    let get = |target: &str| cluster.get(&format!("{vertex}{target}")).json();
+    let expected = json!([
+        { "id": "1.print.lines", "value": "11" },
+        { "id": "0.print.sizes_mean", "value": "3.5" },
+    ]);
+    assert_eq!(get("/metrics?get=1.print.lines,nothing,0.print.sizes_mean"), expected);
+    let expected = json!([{ "id": "numRecordsOut", "value": "20" }]);
+    assert_eq!(get("/subtasks/0/metrics?get=numRecordsOut"), expected);
+    for wrong in ["/subtasks/2/metrics", "/subtasks/7/metrics?get=numRecordsIn"] {
+        cluster.get(&format!("{vertex}{wrong}")).refusal(404);
+    }
+}
+
+#[test]
+fn metrics_of_several_subtasks_are_brought_together() {
+    let cluster = Cluster::start();
+    let target = format!("/jobs/{RUNNING}/vertices/{SINK}/subtasks/metrics");
+    let get = |query: &str| cluster.get(&format!("{target}{query}")).json();
+    let all = json!([
+        { "id": "print.lines", "min": 10.0, "max": 11.0, "avg": 10.5, "sum": 21.0, "skew": 1.0 / 21.0 * 100.0 }
+    ]);
+    assert_eq!(get("?get=print.lines"), all);
+    let some = json!([{ "id": "print.lines", "max": 11.0, "sum": 11.0 }]);
+    assert_eq!(get("?get=print.lines&agg=sum,max&subtasks=1-7"), some);
+    assert!(
+        get("").as_array().is_some_and(|listed| listed.contains(&json!({"id": "numRecordsIn"})))
+    );
+    for wrong in ["?agg=median", "?subtasks=1-", "?subtasks=3-1", "?subtasks=x"] {
+        cluster.get(&format!("{target}{wrong}")).refusal(400);
+    }
+}
+
+#[test]
 fn the_list_of_jobs_tells_type_times_and_tasks() {
     let cluster = Cluster::start();
     let jobs = cluster.get("/jobs/overview").json()["jobs"].clone();

@@ -67,7 +67,12 @@ fn requests() -> Vec<(&'static str, String)> {
                 "/subtasktimes",
                 "/taskmanagers",
                 "/watermarks",
+                "/metrics",
+                "/metrics?get=0.numRecordsIn",
+                "/subtasks/metrics",
+                "/subtasks/metrics?get=numRecordsIn&agg=sum",
                 "/subtasks/1",
+                "/subtasks/1/metrics",
             ] {
                 all.push(("GET", format!("{id}{rest}")));
             }

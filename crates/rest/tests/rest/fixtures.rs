@@ -7,6 +7,7 @@ use millstream_core::error::Location;
 use millstream_core::ids::*;
 use millstream_core::job_graph::*;
 use millstream_core::key_group::MaxParallelism;
+use millstream_core::metric::{MetricValue, Spread};
 use millstream_core::status::{ExecutionState, JobStatus};
 use millstream_rpc::protocol::details::*;
 use millstream_rpc::protocol::job_master::TaskMetrics;
@@ -225,6 +226,7 @@ fn attempt_details(
         state_times.entry(state).or_insert(T0 + 80);
     }
     let graph = ExecutionGraphId(1);
+    let sizes = Box::new(Spread::of(vec![3, 4], 2));
     AttemptDetails {
         attempt: ExecutionAttemptId { graph, vertex, subtask, attempt: 1 },
         state,
@@ -241,6 +243,11 @@ fn attempt_details(
             back_pressured_ms: 100,
             watermark: Some(T0 + i64::from(subtask)),
             accumulators: [("lines".to_owned(), AccumulatorValue::Counter(10))].into(),
+            user: [
+                ("print.lines".to_owned(), MetricValue::Counter(10 + i64::from(subtask))),
+                ("print.sizes".to_owned(), MetricValue::Histogram(sizes)),
+            ]
+            .into(),
         },
     }
 }

@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// The version of this file's messages.
-pub const JOB_LINK_VERSION: u32 = 2;
+pub const JOB_LINK_VERSION: u32 = 3;
 
-/// The oldest version that is still understood. Version 1 was never released.
-pub const JOB_LINK_VERSION_MIN: u32 = 2;
+/// The oldest version that is still understood. Those before were never released.
+pub const JOB_LINK_VERSION_MIN: u32 = 3;
 
 /// What a job process must know before its first task.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

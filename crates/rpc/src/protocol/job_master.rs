@@ -11,6 +11,7 @@ use millstream_core::ids::{
     AllocationId, ExecutionAttemptId, FencingToken, JobId, JobVertexId, ResourceId, TriggerId,
 };
 use millstream_core::job_graph::SourceSplit;
+use millstream_core::metric::MetricValue;
 use millstream_core::status::ExecutionState;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -214,6 +215,8 @@ pub struct TaskMetrics {
     pub watermark: Option<i64>,
     /// What the accumulators of its functions have come to.
     pub accumulators: BTreeMap<String, AccumulatorValue>,
+    /// What the metrics of its functions show, by `operator.group.metric`.
+    pub user: BTreeMap<String, MetricValue>,
 }
 
 /// How a task's part of a checkpoint went.

@@ -48,6 +48,7 @@ use millstream_core::job_graph::SourceSplit;
 use millstream_core::time::{MIN_WATERMARK, Timestamp};
 use millstream_operator::accumulators::Accumulators;
 use millstream_operator::clock::ProcessingClock;
+use millstream_operator::metrics::MetricGroup;
 use millstream_operator::operator::{Flow, Operator};
 use millstream_operator::watermark::WatermarkValve;
 use pace::Pace;
@@ -136,6 +137,7 @@ pub struct StreamTask {
     watermark_out: Timestamp,
     /// Numbers that functions of its operators add up.
     accumulators: Accumulators,
+    metrics: MetricGroup,
 }
 
 /// How far a source is with its next split.
@@ -172,6 +174,7 @@ impl StreamTask {
             time_watch: TimeWatch::default(),
             watermark_out: MIN_WATERMARK,
             accumulators: Accumulators::new(),
+            metrics: MetricGroup::of_task(ProcessingClock::system()),
         }
     }
 
@@ -190,6 +193,12 @@ impl StreamTask {
     /// Tells of these numbers.
     pub fn with_accumulators(mut self, accumulators: Accumulators) -> Self {
         self.accumulators = accumulators;
+        self
+    }
+
+    /// Tells of these metrics.
+    pub fn with_metrics(mut self, metrics: MetricGroup) -> Self {
+        self.metrics = metrics;
         self
     }
 
@@ -524,6 +533,11 @@ impl StreamTask {
     /// Numbers that functions of its operators add up.
     pub fn accumulators(&self) -> &Accumulators {
         &self.accumulators
+    }
+
+    /// What functions of its operators show.
+    pub fn metrics(&self) -> &MetricGroup {
+        &self.metrics
     }
 
     /// Records read and written, bytes from and to other processes.
