@@ -16,6 +16,7 @@ use millstream_operator::source::{AnySource, ReaderSource, Source};
 use millstream_shuffle::partition::BatchPrototype;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::{Arc, LockResult, Mutex, PoisonError};
 
@@ -122,6 +123,24 @@ impl StreamExecutionEnvironment {
         value.encode(&mut bytes);
         self.shared.settings.borrow_mut().plan_values.insert(name.to_owned(), bytes);
         Ok(value)
+    }
+
+    /// Gives every function of the job a file, or a directory with all that is in it, under a name: a model,
+    /// a dictionary. On a cluster it is uploaded with the job, and may be gone from here once the job is
+    /// submitted; each worker fetches it once. Functions ask for it in `open`, with
+    /// [`TaskContext::cached_file`](millstream_operator::context::TaskContext::cached_file).
+    ///
+    /// Whether it is there is looked at by `execute`. A name stands for one path.
+    pub fn register_cached_file(&self, path: impl Into<PathBuf>, name: &str) -> Result<()> {
+        let path = path.into();
+        let mut settings = self.shared.settings.borrow_mut();
+        let known = settings.cached_files.entry(name.to_owned()).or_insert_with(|| path.clone());
+        if *known != path {
+            let summary = format!("two cached files have the name `{name}`");
+            let paths = format!("`{}` and `{}`", known.display(), path.display());
+            return Err(Error::argument(summary).why(paths).next("give each a name of its own"));
+        }
+        Ok(())
     }
 
     /// The records of a source.

@@ -1,6 +1,7 @@
 //! What a program and its command line set for a job.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 /// How bounded input is treated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,4 +30,6 @@ pub struct Settings {
     pub configuration: BTreeMap<String, String>,
     /// Values that were computed once, by name.
     pub plan_values: BTreeMap<String, Vec<u8>>,
+    /// Files that functions ask for by name.
+    pub cached_files: BTreeMap<String, PathBuf>,
 }

@@ -71,7 +71,8 @@ pub fn plan(name: &str, graph: StreamGraph, settings: &Settings) -> Result<Plan>
         signature,
         program: None,
     };
-    Ok(Plan { graph, vertices: builder.vertex_plans, warnings })
+    let cached_files = settings.cached_files.clone().into();
+    Ok(Plan { graph, vertices: builder.vertex_plans, warnings, cached_files })
 }
 
 fn runtime_mode(nodes: &[StreamNode], settings: &Settings) -> Result<RuntimeMode> {

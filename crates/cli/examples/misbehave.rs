@@ -1,6 +1,7 @@
 //! A job that does what tests of the cluster ask of it: `misbehave --how WHAT [--output DIR]`.
 //!
 //! - `count`: counts numbers per key and writes the final counts to `--output`;
+//! - `cached`: reads the files `--file` and `--directory` and writes what is in them to `--output`;
 //! - `forever`: runs until it is cancelled;
 //! - `panic-in-main`, `panic-in-map`, `panic-in-key`, `panic-in-partitioner`, `panic-in-source`,
 //!   `error-in-map`: fail there;
@@ -11,6 +12,7 @@
 //!   this is not the client;
 //! - `plan-value`: the same difference, through `plan_value`.
 
+use millstream::operator::metrics::Counter;
 use millstream::prelude::*;
 use millstream::{sink, source};
 use std::error::Error as StdError;
@@ -23,6 +25,7 @@ fn main() -> Result<()> {
     match how.as_str() {
         "count" => count(&env, output),
         "forever" => forever(&env),
+        "cached" => cached(&env, output)?,
         "panic-in-main" => panic!("as asked, in main"),
         "panic-in-source" => {
             let numbers =
@@ -93,6 +96,45 @@ fn count(env: &Env, output: Option<String>) {
         Some(directory) => counts.sink("counts", sink::csv(directory)),
         None => counts.sink("counts", sink::blackhole()),
     };
+}
+
+/// Gives what cached files hold with each number, and where the first of them is.
+#[derive(Clone, Default)]
+struct ReadFiles {
+    read: Option<Counter>,
+    found: Str,
+}
+
+impl ProcessFunction<u64> for ReadFiles {
+    type State = ();
+    type Out = (u64, Str);
+
+    fn open(&mut self, context: &TaskContext) -> FunctionResult {
+        let greeting = context.cached_file("greeting")?;
+        let words = context.cached_file("words")?.join("deep/words.txt");
+        let (greets, text) = (std::fs::read_to_string(greeting)?, std::fs::read_to_string(words)?);
+        self.found = Str::new(&format!("{greets} {text} {}", greeting.display()));
+        self.read = Some(context.metrics.counter("read")?);
+        Ok(())
+    }
+
+    fn process(&mut self, n: u64, ctx: &mut OperatorContext<'_, (), (u64, Str)>) -> FunctionResult {
+        if let Some(read) = &self.read {
+            read.inc();
+        }
+        ctx.emit((n, self.found.clone()));
+        Ok(())
+    }
+}
+
+fn cached(env: &Env, output: Option<String>) -> Result<()> {
+    env.register_cached_file(env.arg("file")?, "greeting")?;
+    env.register_cached_file(env.arg("directory")?, "words")?;
+    env.source("numbers", source::generator(Some(10), |n| n))
+        .process(ReadFiles::default())
+        .name("read files")
+        .sink("found", sink::csv(output.unwrap_or_default()));
+    Ok(())
 }
 
 fn forever(env: &Env) {

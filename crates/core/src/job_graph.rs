@@ -10,7 +10,7 @@ use crate::ids::{ContentHash, DataSetId, JobVertexId, OperatorId};
 use crate::job_state::DeclaredState;
 use crate::key_group::MaxParallelism;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Range;
 
@@ -143,6 +143,37 @@ pub struct Program {
     pub earlier_results: Vec<Vec<u8>>,
     /// Values that were computed once, by name.
     pub plan_values: BTreeMap<String, Vec<u8>>,
+    /// Files that every job process gets a copy of.
+    #[serde(default)]
+    pub cached_files: Vec<CachedFile>,
+}
+
+/// A file or a directory that every job process gets a copy of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CachedFile {
+    /// What the program calls it.
+    pub name: String,
+    /// What it was called where the job was submitted, without the directory that it was in.
+    pub file_name: String,
+    /// Its content. That of a directory is all files in it.
+    pub contents: Vec<CachedContent>,
+}
+
+/// The content of a file, which is also its name in the blob store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CachedContent {
+    /// Where it is in the directory, with `/`; empty for a file that is in none.
+    pub path: String,
+    /// Its name in the blob store.
+    pub content: ContentHash,
+}
+
+impl Program {
+    /// Everything of it that is in the blob store: itself and its files.
+    pub fn blobs(&self) -> BTreeSet<ContentHash> {
+        let contents = self.cached_files.iter().flat_map(|file| &file.contents);
+        std::iter::once(self.artefact).chain(contents.map(|content| content.content)).collect()
+    }
 }
 
 /// What makes two runs of a program the same plan: operators, types, edges, partitioners and

@@ -283,6 +283,7 @@ fn graph() -> JobGraph {
             execute_ordinal: 1,
             earlier_results: vec![vec![1]],
             plan_values: [("now".to_owned(), vec![2])].into(),
+            cached_files: Vec::new(),
         }),
     }
 }

@@ -3,6 +3,7 @@
 //! The same machines as on a cluster, over a message system without sockets. The first job starts
 //! them; they serve all further jobs of the process and end with it.
 
+use crate::cached_files;
 use crate::interrupt;
 use crate::process::config::set_state_directories;
 use crate::process::in_process::{InProcessChildren, Plans};
@@ -66,6 +67,7 @@ impl PipelineExecutor for EmbeddedExecutor {
         }
         state_backend::check(&plan.graph.configuration)?;
         resume::check(&plan.graph)?;
+        cached_files::check(&plan.cached_files)?;
         let cluster = self.cluster()?;
         let job = cluster.submit(plan)?;
         Ok(JobClient::new(Box::new(job)))

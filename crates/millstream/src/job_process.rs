@@ -6,7 +6,7 @@
 
 use crate::process::local_state;
 use crate::process::storage::Storages;
-use crate::{async_runtime, state_backend};
+use crate::{async_runtime, cached_files, state_backend};
 use millstream_api::error::{Error, ErrorCode, Result};
 use millstream_api::executor::{JobClient, JobHandle, JobResult, PipelineExecutor};
 use millstream_core::accumulator::AccumulatorValue;
@@ -97,6 +97,9 @@ impl JobProcessExecutor {
         plan.graph = submitted.clone();
         // The process's working directory goes with it, however it ends.
         let directory = std::env::current_dir().unwrap_or_else(|_| std::env::temp_dir());
+        let files = submitted.program.as_ref().map_or(&[][..], |program| &program.cached_files);
+        let files = cached_files::link(files, &directory);
+        plan.cached_files = files.unwrap_or_else(|error| self.unfit(error)).into();
         let backend = state_backend::open(&submitted.configuration, &directory)
             .unwrap_or_else(|error| self.unfit(error.to_string()));
         let local_files = local_state::of_job_process(&submitted.configuration)

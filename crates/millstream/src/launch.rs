@@ -30,6 +30,8 @@ pub const DEFAULTS: &str = "MILLSTREAM_DEFAULTS";
 pub const PARALLELISM: &str = "MILLSTREAM_PARALLELISM";
 /// `plan`: the file into which the job graph is written.
 pub const PLAN_FILE: &str = "MILLSTREAM_PLAN_FILE";
+/// `job-process`: the directory of the blobs that belong to the job.
+pub const BLOBS: &str = "MILLSTREAM_BLOBS";
 
 /// What this process was started for.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -26,12 +26,14 @@
 //! [`launch`]; [`embedded`] (with `interrupt`: Ctrl-C), [`submission`] with [`session`], [`planning`],
 //! [`job_process`] (what becomes of its jobs in each launch mode); `resume` (whether the program can
 //! read a savepoint); [`state_backend`]; [`process`] (what clusters are put together from); [`testing`]
-//! (tests of functions and whole programs); `async_runtime` (who makes asynchronous calls).
+//! (tests of functions and whole programs); `async_runtime` (who makes asynchronous calls); `cached_files`
+//! (files that travel with a job).
 
 #[doc(hidden)]
 pub use millstream_core as core;
 
 mod async_runtime;
+mod cached_files;
 pub mod clock;
 pub mod embedded;
 pub mod entry;

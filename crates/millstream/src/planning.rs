@@ -1,6 +1,7 @@
 //! A program that is only planned: the JobManager runs it to learn its job graph, and submits that
 //! itself (REST `/jars/:id/run`).
 
+use crate::cached_files;
 use crate::launch::passed_environment;
 use millstream_api::error::{Error, ErrorCode, Result};
 use millstream_api::executor::{JobClient, PipelineExecutor};
@@ -22,6 +23,7 @@ impl PipelineExecutor for PlanningExecutor {
             eprintln!("warning: {warning}");
         }
         crate::state_backend::check_on_cluster(&plan.graph.configuration)?;
+        cached_files::refuse(&plan.cached_files)?;
         let mut graph = plan.graph;
         graph.program = Some(this_program(ContentHash(0), 0, Vec::new(), plan_values));
         let failed = |why: String| {
@@ -52,5 +54,6 @@ pub(crate) fn this_program(
         execute_ordinal,
         earlier_results,
         plan_values: plan_values.clone(),
+        cached_files: Vec::new(),
     }
 }

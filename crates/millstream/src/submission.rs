@@ -1,5 +1,6 @@
 //! Submission to a standing cluster: the program uploads itself and its job's graph.
 
+use crate::cached_files;
 use crate::job_process::encode_result;
 use crate::planning::this_program;
 use crate::process::children::chain;
@@ -10,6 +11,7 @@ use crate::state_backend;
 use millstream_api::error::{Error, ErrorCode, Result};
 use millstream_api::executor::{JobClient, JobHandle, JobResult, PipelineExecutor};
 use millstream_core::ids::{ContentHash, JobId};
+use millstream_core::job_graph::Program;
 use millstream_core::status::JobStatus;
 use millstream_host::blob::BlobClient;
 use millstream_operator::plan::Plan;
@@ -48,14 +50,14 @@ impl SessionExecutor {
     }
 
     /// Uploads this program for a job. What the cluster has already is not sent again.
-    fn upload(&self, job: JobId) -> Result<ContentHash> {
+    fn upload(&self, job: JobId) -> Result<(BlobClient, ContentHash)> {
         let failed = |why: String| {
             Error::new(ErrorCode::Process, "this program cannot be uploaded").why(why)
         };
         let path = std::env::current_exe().map_err(|error| failed(error.to_string()))?;
-        BlobClient::new(resolve(&self.blob_server)?, NO_SECRET, BLOB_PATIENCE)
-            .put_file(job, &path)
-            .map_err(|error| failed(chain(&error)))
+        let blobs = BlobClient::new(resolve(&self.blob_server)?, NO_SECRET, BLOB_PATIENCE);
+        let program = blobs.put_file(job, &path).map_err(|error| failed(chain(&error)))?;
+        Ok((blobs, program))
     }
 }
 
@@ -66,11 +68,15 @@ impl PipelineExecutor for SessionExecutor {
         }
         state_backend::check_on_cluster(&plan.graph.configuration)?;
         resume::check(&plan.graph)?;
+        cached_files::check(&plan.cached_files)?;
         let ordinal = self.executed.replace(self.executed.get() + 1);
         let mut graph = plan.graph;
         let earlier = self.results.borrow().clone();
         let job = JobId(random_u128());
-        graph.program = Some(this_program(self.upload(job)?, ordinal, earlier, plan_values));
+        let (blobs, artefact) = self.upload(job)?;
+        let cached_files = cached_files::upload(&plan.cached_files, job, &blobs)?;
+        let program = this_program(artefact, ordinal, earlier, plan_values);
+        graph.program = Some(Program { cached_files, ..program });
         let submitted = self.client.submit(self.runtime.handle(), job, graph)?;
         println!("Job has been submitted with JobID {job}");
         let handle: Box<dyn JobHandle> = match self.detached {

@@ -328,6 +328,56 @@ fn metrics_of_functions_are_shown_by_subtask_and_operator() -> Result<()> {
     Ok(())
 }
 
+/// Gives the text of a cached file.
+#[derive(Clone)]
+struct Reading(&'static str);
+
+impl ProcessFunction<u64> for Reading {
+    type State = ();
+    type Out = Str;
+
+    fn process(&mut self, _n: u64, _ctx: &mut OperatorContext<'_, (), Str>) -> FunctionResult {
+        Ok(())
+    }
+
+    fn open(&mut self, context: &TaskContext) -> FunctionResult {
+        let path = context.cached_file(self.0)?;
+        assert_eq!(std::fs::read_to_string(path)?, "hello");
+        Ok(())
+    }
+}
+
+#[test]
+fn cached_files_are_there_under_their_names_and_others_are_refused() -> Result<()> {
+    let path = std::env::temp_dir().join(format!("millstream-greeting-{}", std::process::id()));
+    std::fs::write(&path, "hello").expect("it is written");
+    let read = |env: &Env, name| {
+        env.source("numbers", source::collection(0..3_u64))
+            .process(Reading(name))
+            .name("read")
+            .sink("nothing", sink::collect());
+        env.execute("read").map(drop)
+    };
+    let told = |result: Result<()>| result.expect_err("it cannot be").to_string();
+    let embedded = Env::with_arguments(millstream::api::args::Args::default())?;
+    for env in [TestEnv::new().env(), &embedded] {
+        env.register_cached_file(&path, "greeting")?;
+        read(env, "greeting")?;
+        let error = told(read(env, "greetings"));
+        assert!(error.contains("`greetings`: there are `greeting`; register it"), "{error}");
+        let other = told(env.register_cached_file("elsewhere", "greeting"));
+        assert!(other.contains("two cached files have the name `greeting`"), "{other}");
+    }
+    std::fs::remove_file(&path).expect("it is there");
+    for env in [TestEnv::new().env(), &embedded] {
+        env.register_cached_file(&path, "greeting")?;
+        let error = told(read(env, "greeting"));
+        assert!(error.contains("cached file `greeting` cannot be read"), "{error}");
+        assert!(error.contains(&path.display().to_string()), "{error}");
+    }
+    Ok(())
+}
+
 #[test]
 fn late_records_that_go_nowhere_are_counted() -> Result<()> {
     let test = TestEnv::new().with_parallelism(2);

@@ -4,6 +4,7 @@ use crate::accumulators::Accumulators;
 use crate::asynchronous::runtime::AsyncRuntime;
 use crate::clock::ProcessingClock;
 use crate::metrics::MetricGroup;
+use millstream_core::OperatorError;
 use millstream_core::checkpoint::CheckpointId;
 use millstream_core::error::Location;
 use millstream_core::ids::JobId;
@@ -13,6 +14,7 @@ use millstream_shuffle::wake::Wake;
 use millstream_state::backend::Backing;
 pub use millstream_state::backend::StateBackend;
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The place of one task. Cheap to clone.
@@ -50,6 +52,8 @@ pub struct TaskContext {
     pub accumulators: Accumulators,
     /// What the operator's functions show while they work.
     pub metrics: MetricGroup,
+    /// Files that the program registered, by their names.
+    pub cached_files: Arc<BTreeMap<String, PathBuf>>,
     /// Makes the calls of asynchronous operators.
     pub async_runtime: AsyncRuntime,
     /// Wakes the task's thread: for threads that fetch on behalf of an operator.
@@ -91,6 +95,23 @@ impl TaskContext {
         Some(Backing { backend, max: self.max_parallelism })
     }
 
+    /// Where the file, or directory, is that the program registered under this name with
+    /// `env.register_cached_file`. It is there as long as the task is; it is not to be written to.
+    pub fn cached_file(&self, name: &str) -> Result<&Path, OperatorError> {
+        self.cached_files.get(name).map(PathBuf::as_path).ok_or_else(|| {
+            let known: Vec<String> =
+                self.cached_files.keys().map(|name| format!("`{name}`")).collect();
+            let known = match known.is_empty() {
+                true => "there is none".to_owned(),
+                false => format!("there are {}", known.join(", ")),
+            };
+            OperatorError::new(format!(
+                "no cached file has the name `{name}`: {known}; register it before `execute` with \
+                 `env.register_cached_file(path, \"{name}\")`"
+            ))
+        })
+    }
+
     /// The place of one of its operators: metrics have the operator's name.
     pub fn of_operator(&self, name: &str) -> Self {
         Self { metrics: self.metrics.add_group(name), ..self.clone() }
@@ -115,8 +136,28 @@ impl TaskContext {
             clock: ProcessingClock::system(),
             accumulators: Accumulators::new(),
             metrics: MetricGroup::of_task(ProcessingClock::system()),
+            cached_files: Arc::default(),
             async_runtime: AsyncRuntime::none(),
             wake: Wake::new(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_asks_for_a_file_that_is_not_there_is_told_those_that_are() {
+        let mut context = TaskContext::alone();
+        let ask = |context: &TaskContext| match context.cached_file("modle") {
+            Ok(path) => panic!("it is at {}", path.display()),
+            Err(error) => error.message,
+        };
+        assert!(ask(&context).contains("`modle`: there is none; register it"));
+        let files = ["model", "words"].map(|name| (name.to_owned(), PathBuf::from("x")));
+        context.cached_files = Arc::new(files.into());
+        assert!(ask(&context).contains("`modle`: there are `model`, `words`; register it"));
+        assert!(context.cached_file("model").is_ok());
     }
 }

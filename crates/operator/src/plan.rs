@@ -11,6 +11,8 @@ use millstream_core::OperatorError;
 use millstream_core::job_graph::JobGraph;
 use millstream_core::key_group::MaxParallelism;
 use millstream_shuffle::partition::{BatchPrototype, Router};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 /// A job, ready to be run by whoever holds it.
@@ -21,6 +23,8 @@ pub struct Plan {
     pub vertices: Vec<VertexPlan>,
     /// What the user should know before the job runs.
     pub warnings: Vec<String>,
+    /// Files that functions ask for by name, where they are in this process.
+    pub cached_files: Arc<BTreeMap<String, PathBuf>>,
 }
 
 /// What the tasks of one vertex run.

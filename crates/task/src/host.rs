@@ -415,6 +415,7 @@ impl Shared {
             clock: self.clock.clone(),
             accumulators: Accumulators::new(),
             metrics: MetricGroup::of_task(self.clock.clone()),
+            cached_files: self.plan.cached_files.clone(),
             async_runtime: self.async_runtime.clone(),
             wake: wake.clone(),
         }

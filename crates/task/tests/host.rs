@@ -186,7 +186,7 @@ fn plan(ends: &Arc<AtomicBool>) -> Plan {
             output_type,
         },
     ];
-    Plan { graph, vertices, warnings: Vec::new() }
+    Plan { graph, vertices, warnings: Vec::new(), cached_files: Arc::default() }
 }
 
 fn attempt(vertex: u128, attempt: u32) -> ExecutionAttemptId {

@@ -78,6 +78,53 @@ fn each_worker_runs_the_job_in_a_process_of_its_own_that_is_the_artefact() {
 }
 
 #[test]
+fn cached_files_are_read_on_workers_after_they_have_gone_where_the_job_was_submitted() {
+    let cluster = Cluster::start(2, &[]);
+    let here = cluster.path("here");
+    let (file, directory) = (here.join("greeting.txt"), here.join("dictionary"));
+    std::fs::create_dir_all(directory.join("deep")).expect("made");
+    std::fs::write(&file, "hello").expect("written");
+    std::fs::write(directory.join("deep/words.txt"), "world").expect("written");
+    // Nothing of the job runs before its files have gone.
+    let former = cluster.submit("forever", &["-p", "4"]);
+    cluster.wait_for_tasks(&former, 4);
+    let (program, output) = (misbehave(), cluster.path("found"));
+    let text_of = |path: &Path| path.to_str().expect("UTF-8").to_owned();
+    let arguments = [&program, &file, &directory, &output].map(|path| text_of(path));
+    let [program, file, directory, into] = &arguments;
+    let how = ["--how", "cached", "--file", file, "--directory", directory, "--output", into];
+    let run = |options: &[&str]| {
+        cluster.millstream(&[&["run"], options, &[program.as_str()], &how[..]].concat())
+    };
+    let submitted = run(&["-d", "-p", "4"]);
+    let told = text(&submitted);
+    assert!(submitted.status.success(), "{told}");
+    let job = told.split("JobID ").nth(1).and_then(|rest| rest.split_whitespace().next());
+    let job = job.unwrap_or_else(|| panic!("no job id in: {told}"));
+    std::fs::remove_dir_all(&here).expect("removed");
+    assert!(cluster.millstream(&["cancel", &former]).status.success());
+    let vertices = cluster.wait_for_state(job, "FINISHED")["vertices"].clone();
+
+    let mut found = BTreeSet::new();
+    for part in files(&output) {
+        for line in std::fs::read_to_string(part).expect("text").lines() {
+            let (number, found_there) = line.split_once(',').expect("two columns");
+            found.insert(number.parse::<u64>().expect("a number"));
+            let path = found_there.strip_prefix("hello world ").expect("what the files hold");
+            assert!(path.ends_with("/greeting.txt") && !path.starts_with(&text_of(&here)));
+        }
+    }
+    assert_eq!(found, (0..10).collect());
+    let vertex = vertices[0]["id"].as_str().expect("an id");
+    let metrics = format!("/jobs/{job}/vertices/{vertex}/subtasks/metrics");
+    let read = cluster.json(&format!("{metrics}?get=read_files.read&agg=sum"));
+    assert_eq!(read.to_string(), r#"[{"id":"read_files.read","sum":10.0}]"#);
+
+    let again = text(&run(&[]));
+    assert!(again.contains("cached file `greeting` cannot be read"), "{again}");
+}
+
+#[test]
 fn list_and_info_show_a_job_and_logs_show_what_it_wrote() {
     let cluster = Cluster::start(1, &[]);
     let job = cluster.submit("forever", &[]);

@@ -211,7 +211,16 @@ impl Shared {
         let executable = self.blobs.acquire(job, program.artefact).map_err(|error| {
             passing(format!("cannot fetch program {}: {}", program.file_name, chain(&error)))
         })?;
-        let mut environment = vec![(launch::MODE.into(), "job-process".into())];
+        for file in &program.cached_files {
+            for content in &file.contents {
+                self.blobs.acquire(job, content.content).map_err(|error| {
+                    passing(format!("cannot fetch cached file `{}`: {}", file.name, chain(&error)))
+                })?;
+            }
+        }
+        let blobs = executable.parent().unwrap_or(&executable).to_owned();
+        let mut environment =
+            vec![(launch::MODE.into(), "job-process".into()), (launch::BLOBS.into(), blobs.into())];
         environment.extend(self.storages.environment());
         environment.push(self.places.local_state.environment(job));
         for (name, value) in &program.environment {

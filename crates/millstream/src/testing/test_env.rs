@@ -5,6 +5,7 @@ use super::local_job::LocalJob;
 use super::options::{Options, Snapshot};
 use super::output::TestOutput;
 use super::test_job::{RunningJob, TestJob};
+use crate::cached_files;
 use crate::entry::Env;
 use millstream_api::args::Args;
 use millstream_api::error::Result;
@@ -174,6 +175,7 @@ struct LocalExecutor {
 
 impl PipelineExecutor for LocalExecutor {
     fn submit(&self, plan: Plan, _values: &BTreeMap<String, Vec<u8>>) -> Result<JobClient> {
+        cached_files::check(&plan.cached_files)?;
         let job = RunningJob::new(LocalJob::start(plan, self.options.clone())?);
         *self.latest.borrow_mut() = Some(job.clone());
         Ok(JobClient::new(Box::new(job)))

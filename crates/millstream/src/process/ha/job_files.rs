@@ -1,4 +1,5 @@
-//! Plans and programs of jobs, beside the record: `jobs/<job>-<epoch>/plan.json` and `…/program`.
+//! Plans and programs of jobs, beside the record: `jobs/<job>-<epoch>/plan.json` and `…/program`, and what
+//! programs registered as cached files: `…/file-<hash>`.
 //!
 //! They are written before the record refers to them. The term in the name keeps what a deposed
 //! leader still writes apart from what its successor does, and tells what may be swept up.
@@ -6,8 +7,8 @@
 use crate::process::storage_reader::StorageReader;
 use millstream_checkpoint::storage::{Storage, StorageError};
 use millstream_core::OperatorError;
-use millstream_core::ids::JobId;
-use millstream_core::job_graph::JobGraph;
+use millstream_core::ids::{ContentHash, JobId};
+use millstream_core::job_graph::{JobGraph, Program};
 use millstream_host::blob::BlobStore;
 use millstream_jobmanager::ha::HaRecord;
 use std::collections::BTreeSet;
@@ -46,10 +47,12 @@ impl JobFiles {
         blobs: Option<&BlobStore>,
     ) -> Result<(), String> {
         if let (Some(program), Some(blobs)) = (&graph.program, blobs) {
-            let (_, mut file) = blobs.get(program.artefact).map_err(|error| error.to_string())?;
-            self.put(&format!("{directory}/{PROGRAM}"), |out| {
-                std::io::copy(&mut file, out).map(drop)
-            })?;
+            for blob in program.blobs() {
+                let (_, mut file) = blobs.get(blob).map_err(|error| error.to_string())?;
+                self.put(&path_of(directory, program, blob), |out| {
+                    std::io::copy(&mut file, out).map(drop)
+                })?;
+            }
         }
         let plan = serde_json::to_vec(graph).map_err(|error| error.to_string())?;
         self.put(&format!("{directory}/{PLAN}"), |out| out.write_all(&plan))
@@ -65,7 +68,7 @@ impl JobFiles {
         out.finish().map_err(|error| error.to_string())
     }
 
-    /// Reads a job's plan, and puts its program where workers get it.
+    /// Reads a job's plan, and puts its program, with its files, where workers get it.
     pub fn recover(
         &self,
         job: JobId,
@@ -74,18 +77,30 @@ impl JobFiles {
     ) -> Result<JobGraph, String> {
         let graph = self.read_plan(&format!("{directory}/{PLAN}"))?;
         if let (Some(program), Some(blobs)) = (&graph.program, blobs) {
-            let path = format!("{directory}/{PROGRAM}");
-            let mut file = StorageReader::open(&*self.storage, &path).map_err(text)?;
-            let (bytes, wanted) = (file.length(), program.artefact);
-            let stored = blobs.put(job, &mut file, Some(bytes), None);
-            let found = stored.map_err(|error| {
-                format!("`{}`: {}", self.shown(&path), OperatorError::from_error(&error).message)
-            })?;
-            if found != wanted {
-                return Err(format!("`{}` is {found} and not {wanted}", self.shown(&path)));
+            for wanted in program.blobs() {
+                self.give(job, &path_of(directory, program, wanted), wanted, blobs)?;
             }
         }
         Ok(graph)
+    }
+
+    /// Puts one file where workers get it.
+    fn give(
+        &self,
+        job: JobId,
+        path: &str,
+        wanted: ContentHash,
+        blobs: &BlobStore,
+    ) -> Result<(), String> {
+        let mut file = StorageReader::open(&*self.storage, path).map_err(text)?;
+        let bytes = file.length();
+        let found = blobs.put(job, &mut file, Some(bytes), None).map_err(|error| {
+            format!("`{}`: {}", self.shown(path), OperatorError::from_error(&error).message)
+        })?;
+        match found == wanted {
+            true => Ok(()),
+            false => Err(format!("`{}` is {found} and not {wanted}", self.shown(path))),
+        }
     }
 
     fn read_plan(&self, path: &str) -> Result<JobGraph, String> {
@@ -123,6 +138,14 @@ impl JobFiles {
             }
         }
         Ok(())
+    }
+}
+
+/// Where a blob of a program goes.
+fn path_of(directory: &str, program: &Program, blob: ContentHash) -> String {
+    match blob == program.artefact {
+        true => format!("{directory}/{PROGRAM}"),
+        false => format!("{directory}/file-{blob}"),
     }
 }
 
