@@ -4,7 +4,8 @@
 //! In reading order:
 //! - [`environment`]: where a program begins and ends;
 //! - [`data_stream`], [`keyed_stream`], [`windowed_stream`], [`joined_streams`]: typed handles on the nodes of the graph;
-//!   `best_of_key`: the best, first and last of each key;
+//!   `best_of_key`: the best, first and last of each key; `window_extremes`, `stateful_windows`: of each window,
+//!   and functions of windows that have state;
 //! - [`connected_streams`]: two streams for one operator;
 //! - [`stream_graph`]: the graph itself, untyped;
 //! - [`translate`]: from the stream graph to a job graph with its factories;
@@ -22,8 +23,10 @@ pub mod executor;
 pub mod joined_streams;
 pub mod keyed_stream;
 pub mod settings;
+mod stateful_windows;
 pub mod stream_graph;
 pub mod translate;
+mod window_extremes;
 pub mod windowed_stream;
 
 pub use connected_streams::{

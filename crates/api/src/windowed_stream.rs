@@ -11,6 +11,7 @@ use millstream_operator::side_output::OutputTag;
 use millstream_operator::window::assigner::AnyAssigner;
 use millstream_operator::window::evictor::AnyEvictor;
 use millstream_operator::window::pane_operator::{Emit, PaneOperator, PaneWindows, pane_states};
+use millstream_operator::window::stateful::WindowStates;
 use millstream_operator::window::trigger::AnyTrigger;
 use millstream_operator::window::window_operator::{
     Kept, WindowOperator, WindowSpec, window_states,
@@ -29,9 +30,9 @@ use std::time::Duration;
 /// window, so that windows of windows work.
 pub struct WindowedStream<K, T> {
     keyed: KeyedStream<K, T>,
-    assigner: Box<dyn AnyAssigner<T>>,
+    pub(crate) assigner: Box<dyn AnyAssigner<T>>,
     trigger: Option<Box<dyn AnyTrigger<T>>>,
-    evictor: Option<Box<dyn AnyEvictor<T>>>,
+    pub(crate) evictor: Option<Box<dyn AnyEvictor<T>>>,
     allowed_lateness: i64,
     /// Where late records go.
     late: Option<OutputTag<T>>,
@@ -66,6 +67,9 @@ impl<T: Record> DataStream<T> {
         self.key_by(|_| ()).window(assigner).alone()
     }
 }
+
+/// What is kept of records, and what state the function has.
+pub(crate) type KeptWithState<K, T, V, O> = (Kept<K, T, V, O>, Option<Box<dyn WindowStates<K>>>);
 
 /// Nothing to join values with.
 type NoMerge<V> = Option<fn(&mut V, V)>;
@@ -137,7 +141,7 @@ impl<K: Key, T: Record> WindowedStream<K, T> {
     }
 
     #[track_caller]
-    fn reduced<O: Record>(
+    pub(crate) fn reduced<O: Record>(
         &self,
         verb: &'static str,
         join: impl Fn(T, T) -> T + Clone + Send + 'static,
@@ -146,19 +150,7 @@ impl<K: Key, T: Record> WindowedStream<K, T> {
         + Send
         + 'static,
     ) -> DataStream<O> {
-        let join_value = join.clone();
-        let add = move |sum: &mut Option<T>, record: T| {
-            *sum = Some(match sum.take() {
-                Some(former) => join(former, record),
-                None => record,
-            });
-        };
-        let merge = move |sum: &mut Option<T>, later: Option<T>| {
-            *sum = match (sum.take(), later) {
-                (Some(former), Some(later)) => Some(join_value(former, later)),
-                (former, later) => former.or(later),
-            };
-        };
+        let (add, merge) = joining(join);
         self.incremental(verb, || None, add, Some(merge), emit)
     }
 
@@ -263,7 +255,7 @@ impl<K: Key, T: Record> WindowedStream<K, T> {
 
     /// Adds records up as they come.
     #[track_caller]
-    fn incremental<V: Record, O: Record>(
+    pub(crate) fn incremental<V: Record, O: Record>(
         &self,
         verb: &'static str,
         init: impl Fn() -> V + Clone + Send + 'static,
@@ -321,6 +313,25 @@ impl<K: Key, T: Record> WindowedStream<K, T> {
         + Send
         + 'static,
     ) -> DataStream<O> {
+        let without_state =
+            move |context: &TaskContext, evictor: _| Ok((kept(context, evictor)?, None));
+        self.windows_with(verb, keeps_all, Vec::new(), without_state)
+    }
+
+    /// Windows of any kind, whose function may have state.
+    #[track_caller]
+    pub(crate) fn windows_with<V: Record, O: Record>(
+        &self,
+        verb: &'static str,
+        keeps_all: bool,
+        own_states: Vec<DeclaredState>,
+        kept: impl Fn(
+            &TaskContext,
+            Option<Box<dyn AnyEvictor<T>>>,
+        ) -> Result<KeptWithState<K, T, V, O>, OperatorError>
+        + Send
+        + 'static,
+    ) -> DataStream<O> {
         let selector = self.keyed.selector();
         let (assigner, allowed_lateness) = (self.assigner.boxed(), self.allowed_lateness);
         let trigger = match &self.trigger {
@@ -328,20 +339,17 @@ impl<K: Key, T: Record> WindowedStream<K, T> {
             None => default_trigger(assigner.default_trigger()),
         };
         let evictor = self.evictor.as_ref().map(|evictor| evictor.boxed());
-        let states = window_states::<K, T, V>(keeps_all, assigner.is_merging());
+        let mut states = window_states::<K, T, V>(keeps_all, assigner.is_merging());
+        states.extend(own_states);
         let late = self.late.clone();
         let sorting = self.keyed.selector();
         let stream = self.keyed.stream().keyed_operator(verb, sorting, move |context| {
             let (assigner, trigger) = (assigner.boxed(), trigger.boxed());
             let spec = WindowSpec { assigner, trigger, allowed_lateness };
-            let kept = kept(context, evictor.as_ref().map(|evictor| evictor.boxed()))?;
-            Ok(WindowOperator::new(
-                spec,
-                kept,
-                selector.boxed(),
-                LateRecords::of_task(late.clone(), context)?,
-                context,
-            ))
+            let (kept, states) = kept(context, evictor.as_ref().map(|evictor| evictor.boxed()))?;
+            let late = LateRecords::of_task(late.clone(), context)?;
+            let operator = WindowOperator::new(spec, kept, selector.boxed(), late, context);
+            Ok(operator.with_states(states))
         });
         self.settled(stream, states)
     }
@@ -356,8 +364,31 @@ impl<K: Key, T: Record> WindowedStream<K, T> {
     }
 }
 
+/// How records are joined one by one, and how two parts are.
+pub(crate) fn joining<T: 'static>(
+    join: impl Fn(T, T) -> T + Clone + Send + 'static,
+) -> (
+    impl Fn(&mut Option<T>, T) + Clone + Send + 'static,
+    impl Fn(&mut Option<T>, Option<T>) + Clone + Send + 'static,
+) {
+    let join_value = join.clone();
+    let add = move |sum: &mut Option<T>, record: T| {
+        *sum = Some(match sum.take() {
+            Some(former) => join(former, record),
+            None => record,
+        });
+    };
+    let merge = move |sum: &mut Option<T>, later: Option<T>| {
+        *sum = match (sum.take(), later) {
+            (Some(former), Some(later)) => Some(join_value(former, later)),
+            (former, later) => former.or(later),
+        };
+    };
+    (add, merge)
+}
+
 /// What is kept of records that are added up: their sum, or, where some are to be dropped, all of them.
-fn kept<K: Key, T: Record, V: Record, O: Record>(
+pub(crate) fn kept<K: Key, T: Record, V: Record, O: Record>(
     init: impl Fn() -> V + 'static,
     add: impl Fn(&mut V, T) + 'static,
     merge: Option<impl Fn(&mut V, V) + 'static>,

@@ -12,6 +12,7 @@ use super::late::LateRecords;
 use super::pane_operator::{Emit, out_of_range, without_time};
 use super::panes::Panes;
 use super::progress::Progress;
+use super::stateful::WindowStates;
 use super::time_window::TimeWindow;
 use super::trigger::{AnyTrigger, TriggerContext, TriggerResult, TriggerState, WindowTimers};
 use crate::clock::ProcessingClock;
@@ -40,6 +41,9 @@ const PROCESSING: &str = "timers-processing";
 
 /// A call fires at most so many timers before it gives the task a chance to do something else.
 const FIRED_MAX: usize = 1_024;
+
+/// With each batch so many rows of the function's state are looked at for what has expired.
+const SWEPT: usize = 64;
 
 /// What is kept of the records of a window, and what becomes of it.
 pub enum Kept<K, T, V, O> {
@@ -103,6 +107,8 @@ pub fn window_states<K: Key, T: Record, V: Record>(
 pub struct WindowOperator<K, T, V, O> {
     spec: WindowSpec<T>,
     kept: Kept<K, T, V, O>,
+    /// Of the function, if it has any.
+    states: Option<Box<dyn WindowStates<K>>>,
     late: LateRecords<T>,
     selector: Box<dyn KeySelector<K, T>>,
     windows: KeyedRows<WindowName<K>, Row<V>>,
@@ -184,6 +190,7 @@ impl<K: Key, T: Record, V: Record, O: Record> WindowOperator<K, T, V, O> {
         Self {
             spec,
             kept,
+            states: None,
             late,
             selector,
             windows: KeyedRows::open(WINDOWS, backing.as_ref()),
@@ -200,6 +207,11 @@ impl<K: Key, T: Record, V: Record, O: Record> WindowOperator<K, T, V, O> {
             waiting: VecDeque::new(),
             misread: None,
         }
+    }
+
+    /// The function has state.
+    pub fn with_states(self, states: Option<Box<dyn WindowStates<K>>>) -> Self {
+        Self { states, ..self }
     }
 
     /// The late records.
@@ -573,6 +585,10 @@ impl<K: Key, T: Record, V: Record, O: Record> WindowOperator<K, T, V, O> {
         self.settle(owner, window, name, row, result, out)?;
         if self.cleanup(window) == Some((domain, time)) {
             self.forget(owner, window, name);
+            if let Some(states) = &mut self.states {
+                let told = states.forget(owner.hash, &owner.key, window);
+                told.map_err(|error| OperatorError::from_error(error.as_ref()))?;
+            }
         }
         self.check_trigger()
     }
@@ -637,6 +653,9 @@ impl<K: Key, T: Record, V: Record, O: Record> Operator for WindowOperator<K, T, 
     ) -> Result<Flow, OperatorError> {
         self.now = self.clock.now();
         let out = cast::<O>(out);
+        if let Some(states) = &mut self.states {
+            states.sweep(SWEPT);
+        }
         self.take(cast::<T>(input))?;
         while out.items.len() < room && !self.late.sides().is_full() {
             let Some(arrived) = self.waiting.pop_front() else { return Ok(Flow::Drained) };
@@ -658,6 +677,9 @@ impl<K: Key, T: Record, V: Record, O: Record> Operator for WindowOperator<K, T, 
             self.timers.event.clear();
             self.timers.processing.clear();
             self.progress.begin_anew();
+            if let Some(states) = &mut self.states {
+                states.begin_anew();
+            }
         }
         Ok(flow)
     }
@@ -714,6 +736,9 @@ impl<K: Key, T: Record, V: Record, O: Record> Operator for WindowOperator<K, T, 
         snapshot.tables.push(self.timers.event.freeze(EVENT, max, base));
         snapshot.tables.push(self.timers.processing.freeze(PROCESSING, max, base));
         self.progress.snapshot(snapshot);
+        if let Some(states) = &mut self.states {
+            states.snapshot(max, base, snapshot);
+        }
         Ok(())
     }
 
@@ -731,6 +756,9 @@ impl<K: Key, T: Record, V: Record, O: Record> Operator for WindowOperator<K, T, 
         }
         self.timers.event.restore(restored.take_tables(EVENT), max).map_err(failed)?;
         self.timers.processing.restore(restored.take_tables(PROCESSING), max).map_err(failed)?;
+        if let Some(states) = &mut self.states {
+            states.restore(max, &mut restored)?;
+        }
         self.progress.restore(&restored)
     }
 }
