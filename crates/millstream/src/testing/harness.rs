@@ -1,4 +1,4 @@
-//! [`Harness`]: drives one function, or a few in a row.
+//! [`Harness`], [`TwoInputHarness`]: drive one function, or a few in a row.
 
 use super::input::TestInput;
 use super::options::Snapshot;
@@ -19,8 +19,8 @@ use std::collections::BTreeMap;
 /// in; output, side outputs, state and timers are looked at.
 ///
 /// The function is put into a program as usual, so everything that a [`DataStream`] can do can be driven.
-/// It begins with the first record or look. For functions of several inputs see
-/// [`TestEnv`](super::TestEnv).
+/// It begins with the first record or look. For functions of two inputs there is [`TwoInputHarness`]; for more
+/// see [`TestEnv`](super::TestEnv).
 ///
 /// ```
 /// use millstream::prelude::*;
@@ -74,19 +74,44 @@ use std::collections::BTreeMap;
 /// # Ok(())
 /// # }
 /// ```
-pub struct Harness<A, B> {
+pub type Harness<A, B> = FunctionHarness<TestInput<A>, B>;
+
+/// Drives a function of two inputs by hand, as [`Harness`] does one of one: keyed or not, or one that reads
+/// what another stream broadcasts. Each input has records, watermarks and an end of its own.
+///
+/// ```
+/// use millstream::prelude::*;
+/// use millstream::testing::TwoInputHarness;
+///
+/// # fn main() -> Result<()> {
+/// let mut harness = TwoInputHarness::new(|prices: DataStream<u64>, names: DataStream<Str>| {
+///     prices.connect(&names).map(|price| Str::new(&price.to_string()), |name| name)
+/// });
+/// harness.push_left([7])?;
+/// harness.push_right([Str::new("vase")])?;
+/// assert_eq!(harness.take_output(), ["7", "vase"]);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// A whole example is in `docs/testing.md`.
+pub type TwoInputHarness<A, B, C> = FunctionHarness<(TestInput<A>, TestInput<B>), C>;
+
+/// What all harnesses can do, whatever their inputs `I` are.
+pub struct FunctionHarness<I, B> {
     test: TestEnv,
-    build: Box<dyn Fn(DataStream<A>) -> DataStream<B>>,
+    /// Makes the inputs and what the function makes of them.
+    build: Box<dyn Fn(&TestEnv) -> (I, DataStream<B>)>,
     /// Reads side outputs of the stream that the function gives.
     readers: Vec<SideReader<B>>,
-    running: Option<Running<A, B>>,
+    running: Option<Running<I, B>>,
 }
 
 type SideReader<B> = Box<dyn Fn(&TestEnv, &DataStream<B>) -> (String, Box<dyn Any>)>;
 
-struct Running<A, B> {
+struct Running<I, B> {
     job: TestJob,
-    input: TestInput<A>,
+    inputs: I,
     output: TestOutput<B>,
     sides: BTreeMap<String, Box<dyn Any>>,
 }
@@ -94,8 +119,124 @@ struct Running<A, B> {
 impl<A: Record, B: Record> Harness<A, B> {
     /// Drives what this makes of a stream.
     pub fn new(build: impl Fn(DataStream<A>) -> DataStream<B> + 'static) -> Self {
+        Self::driving(move |test| {
+            let (input, stream) = test.input("test-input");
+            (input, build(stream))
+        })
+    }
+
+    /// Sends records without a time.
+    pub fn push(&mut self, records: impl IntoIterator<Item = A>) -> Result<()> {
+        self.feed(|input| input.push(records))
+    }
+
+    /// Sends records with their times.
+    pub fn push_at(&mut self, records: impl IntoIterator<Item = (A, Timestamp)>) -> Result<()> {
+        self.feed(|input| input.push_at(records))
+    }
+
+    /// No record at or before this time is to come.
+    pub fn advance_watermark(&mut self, watermark: Timestamp) -> Result<()> {
+        self.feed(|input| input.advance_watermark(watermark))
+    }
+
+    /// Ends the input, and with it event time.
+    pub fn end(&mut self) -> Result<()> {
+        self.finish(TestInput::end)
+    }
+}
+
+impl<A: Record, B: Record, C: Record> TwoInputHarness<A, B, C> {
+    /// Drives what this makes of two streams, the left and the right one.
+    pub fn new(build: impl Fn(DataStream<A>, DataStream<B>) -> DataStream<C> + 'static) -> Self {
+        Self::driving(move |test| {
+            let (left, left_stream) = test.input("test-input-left");
+            let (right, right_stream) = test.input("test-input-right");
+            ((left, right), build(left_stream, right_stream))
+        })
+    }
+
+    /// Sends records without a time to the left input.
+    pub fn push_left(&mut self, records: impl IntoIterator<Item = A>) -> Result<()> {
+        self.feed(|(left, _)| left.push(records))
+    }
+
+    /// Sends records without a time to the right input.
+    pub fn push_right(&mut self, records: impl IntoIterator<Item = B>) -> Result<()> {
+        self.feed(|(_, right)| right.push(records))
+    }
+
+    /// Sends records with their times to the left input.
+    pub fn push_left_at(
+        &mut self,
+        records: impl IntoIterator<Item = (A, Timestamp)>,
+    ) -> Result<()> {
+        self.feed(|(left, _)| left.push_at(records))
+    }
+
+    /// Sends records with their times to the right input.
+    pub fn push_right_at(
+        &mut self,
+        records: impl IntoIterator<Item = (B, Timestamp)>,
+    ) -> Result<()> {
+        self.feed(|(_, right)| right.push_at(records))
+    }
+
+    /// No record at or before this time is to come from the left. The function is as far as the input that
+    /// is less far.
+    pub fn advance_left_watermark(&mut self, watermark: Timestamp) -> Result<()> {
+        self.feed(|(left, _)| left.advance_watermark(watermark))
+    }
+
+    /// No record at or before this time is to come from the right.
+    pub fn advance_right_watermark(&mut self, watermark: Timestamp) -> Result<()> {
+        self.feed(|(_, right)| right.advance_watermark(watermark))
+    }
+
+    /// No record at or before this time is to come from either side.
+    pub fn advance_watermark(&mut self, watermark: Timestamp) -> Result<()> {
+        self.feed(|(left, right)| {
+            left.advance_watermark(watermark);
+            right.advance_watermark(watermark);
+        })
+    }
+
+    /// Ends the left input: event time is that of the right one from now on.
+    pub fn end_left(&mut self) -> Result<()> {
+        self.feed(|(left, _)| left.end())
+    }
+
+    /// Ends the right input: event time is that of the left one from now on.
+    pub fn end_right(&mut self) -> Result<()> {
+        self.feed(|(_, right)| right.end())
+    }
+
+    /// Ends both inputs, and with them event time.
+    pub fn end(&mut self) -> Result<()> {
+        self.finish(|(left, right)| {
+            left.end();
+            right.end();
+        })
+    }
+}
+
+impl<I, B: Record> FunctionHarness<I, B> {
+    fn driving(build: impl Fn(&TestEnv) -> (I, DataStream<B>) + 'static) -> Self {
         let (test, build) = (TestEnv::new(), Box::new(build));
         Self { test, build, readers: Vec::new(), running: None }
+    }
+
+    /// Puts something into the inputs, and lets everything move that can.
+    fn feed(&mut self, put: impl FnOnce(&I)) -> Result<()> {
+        let running = self.running()?;
+        put(&running.inputs);
+        running.job.run()
+    }
+
+    fn finish(&mut self, end: impl FnOnce(&I)) -> Result<()> {
+        let running = self.running()?;
+        end(&running.inputs);
+        running.job.finish().map(drop)
     }
 
     fn with(self, set: impl FnOnce(TestEnv) -> TestEnv) -> Self {
@@ -128,50 +269,21 @@ impl<A: Record, B: Record> Harness<A, B> {
         self
     }
 
-    fn running(&mut self) -> Result<&mut Running<A, B>> {
+    fn running(&mut self) -> Result<&mut Running<I, B>> {
         if self.running.is_none() {
-            let (input, stream) = self.test.input("test-input");
-            let given = (self.build)(stream);
+            let (inputs, given) = (self.build)(&self.test);
             let output = self.test.output(&given);
             let sides = self.readers.iter().map(|reader| reader(&self.test, &given)).collect();
             let mut job = self.test.start("test")?;
             job.run()?;
-            self.running = Some(Running { job, input, output, sides });
+            self.running = Some(Running { job, inputs, output, sides });
         }
         Ok(self.running.as_mut().expect("it has begun"))
-    }
-
-    /// Sends records without a time.
-    pub fn push(&mut self, records: impl IntoIterator<Item = A>) -> Result<()> {
-        let running = self.running()?;
-        running.input.push(records);
-        running.job.run()
-    }
-
-    /// Sends records with their times.
-    pub fn push_at(&mut self, records: impl IntoIterator<Item = (A, Timestamp)>) -> Result<()> {
-        let running = self.running()?;
-        running.input.push_at(records);
-        running.job.run()
-    }
-
-    /// No record at or before this time is to come.
-    pub fn advance_watermark(&mut self, watermark: Timestamp) -> Result<()> {
-        let running = self.running()?;
-        running.input.advance_watermark(watermark);
-        running.job.run()
     }
 
     /// Lets the machine's clock reach this time, with all that happens on the way, in order.
     pub fn advance_processing_time(&mut self, now: Timestamp) -> Result<()> {
         self.running()?.job.advance_processing_time(now)
-    }
-
-    /// Ends the input, and with it event time.
-    pub fn end(&mut self) -> Result<()> {
-        let running = self.running()?;
-        running.input.end();
-        running.job.finish().map(drop)
     }
 
     /// Takes what has come out: by subtask, and from each in the order in which it gave it.

@@ -3,6 +3,7 @@
 //!
 //! - [`Harness`]: one function, or a few in a row: push records, watermarks and time; look at output, side
 //!   outputs, state and timers; take a snapshot and restore it with another parallelism.
+//! - [`TwoInputHarness`]: one with two inputs.
 //! - [`TestEnv`]: a whole program, with [`TestInput`]s and [`TestOutput`]s or with its own sources and
 //!   sinks; [`TestJob`] is the program while it runs.
 //!
@@ -44,7 +45,7 @@ mod output;
 mod test_env;
 mod test_job;
 
-pub use harness::Harness;
+pub use harness::{FunctionHarness, Harness, TwoInputHarness};
 pub use input::TestInput;
 pub use millstream_operator::inspect::PendingTimers;
 pub use options::Snapshot;
