@@ -108,8 +108,8 @@ impl Events {
     ) -> DataStream<T> {
         match self {
             Self::Mixed(events) => events
-                .filter_map(move |event| match event {
-                    Event::Bid(mut bid) => select(&mut BidColumns::of(&mut bid)),
+                .filter_map(move |mut event| match &mut event {
+                    Event::Bid(bid) => select(&mut BidColumns::of(bid)),
                     _ => None,
                 })
                 .name("bids"),
@@ -127,9 +127,9 @@ impl Events {
     ) -> DataStream<T> {
         match self {
             Self::Mixed(events) => events
-                .filter_map(move |event| match event {
-                    Event::Auction(mut of) => auction(&mut AuctionColumns::of(&mut of)),
-                    Event::Bid(mut of) => bid(&mut BidColumns::of(&mut of)),
+                .filter_map(move |mut event| match &mut event {
+                    Event::Auction(of) => auction(&mut AuctionColumns::of(of)),
+                    Event::Bid(of) => bid(&mut BidColumns::of(of)),
                     Event::Person(_) => None,
                 })
                 .name("auctions and bids"),
@@ -151,9 +151,9 @@ impl Events {
     ) -> DataStream<T> {
         match self {
             Self::Mixed(events) => {
-                let events = events.filter_map(move |event| match event {
-                    Event::Person(mut of) => person(&mut PersonColumns::of(&mut of)),
-                    Event::Auction(mut of) => auction(&mut AuctionColumns::of(&mut of)),
+                let events = events.filter_map(move |mut event| match &mut event {
+                    Event::Person(of) => person(&mut PersonColumns::of(of)),
+                    Event::Auction(of) => auction(&mut AuctionColumns::of(of)),
                     Event::Bid(_) => None,
                 });
                 prepare(events.name("persons and auctions"))

@@ -41,9 +41,17 @@ impl Source<Event> for InMemory {
     fn reader(&self, task: &TaskContext) -> Result<Box<dyn SourceReader<Event>>, OperatorError> {
         let made = generator(Config::default());
         let share = (u64::from(task.subtask)..self.events).step_by(task.parallelism as usize);
-        let share: Vec<Event> = share.map(|index| made.event(index)).collect();
-        let (events, clock) = (ManuallyDrop::new(share.into_iter()), self.clock.clone());
-        Ok(Box::new(Reader { events, task: task.clone(), clock }))
+        let mut events = share.map(|index| made.event(index));
+        let mut blocks = Vec::new();
+        loop {
+            let block: Vec<Event> = events.by_ref().take(BLOCK).collect();
+            if block.is_empty() {
+                break;
+            }
+            blocks.push(block);
+        }
+        let (blocks, clock) = (ManuallyDrop::new(blocks), self.clock.clone());
+        Ok(Box::new(Reader { blocks, next: 0, task: task.clone(), clock }))
     }
 
     fn is_bounded(&self) -> bool {
@@ -51,10 +59,14 @@ impl Source<Event> for InMemory {
     }
 }
 
+/// So many events lie together and are given away by one copy.
+const BLOCK: usize = 32;
+
 /// Reads the share of one subtask. The memory that held it is left to the end of the process: giving a
 /// gigabyte back to the kernel is no part of a query.
 struct Reader {
-    events: ManuallyDrop<std::vec::IntoIter<Event>>,
+    blocks: ManuallyDrop<Vec<Vec<Event>>>,
+    next: usize,
     task: TaskContext,
     clock: Arc<Clock>,
 }
@@ -67,23 +79,30 @@ impl SourceReader<Event> for Reader {
         _: SourceClock,
     ) -> Result<Poll, OperatorError> {
         self.clock.start(self.task.parallelism);
-        if self.events.len() == 0 {
+        if self.next == self.blocks.len() {
             self.clock.stop(&self.task);
             return Ok(Poll::End);
         }
-        out.extend(self.events.by_ref().take(room));
+        let enough = out.len() + room.max(1);
+        while out.len() < enough {
+            let Some(block) = self.blocks.get_mut(self.next) else { break };
+            out.append(block);
+            self.next += 1;
+        }
         Ok(Poll::More)
     }
 
     fn snapshot(&mut self) -> Result<Vec<Vec<u8>>, OperatorError> {
-        Ok(vec![item::encode(&(self.events.len() as u64))])
+        Ok(vec![item::encode(&(self.next as u64))])
     }
 
     fn restore(&mut self, items: Vec<Vec<u8>>) -> Result<(), OperatorError> {
         for item in &items {
-            let left: u64 = item::decode("the number of events that are left", item)?;
-            let given = self.events.len().saturating_sub(left as usize);
-            self.events.by_ref().take(given).for_each(drop);
+            let given: u64 = item::decode("how many blocks were given", item)?;
+            for _ in self.next..self.blocks.len().min(given as usize) {
+                self.blocks[self.next].clear();
+                self.next += 1;
+            }
         }
         Ok(())
     }
