@@ -226,6 +226,55 @@ fn a_window_job_that_fails_on_its_way_gives_what_one_does_that_does_not() {
     check(growing.take(), &sessions());
 }
 
+/// Each record says how far time is.
+#[derive(Clone)]
+struct EachRecord;
+
+impl WatermarkGenerator<(u64, i64)> for EachRecord {
+    fn on_event(&mut self, _: &(u64, i64), time: i64, output: &mut WatermarkOutput) {
+        output.emit_watermark(time);
+    }
+}
+
+/// Two files that were written side by side, read so many at once: how many records are late, and how
+/// many are counted in windows.
+fn late_of_files(directory: &std::path::Path, at_once: usize) -> (usize, u64) {
+    let args = Args::parse(["--parallelism", "1"].map(str::to_owned));
+    let env = Env::with_arguments(args.expect("well formed")).expect("embedded");
+    let late = OutputTag::<(u64, i64)>::new("late");
+    let (counts, too_late) = (sink::collect(), sink::collect());
+    let read = |fields: &mut source::Fields<'_>| Some((fields.number(0) as u64, fields.number(1)));
+    let strategy = WatermarkStrategy::for_generator(EachRecord)
+        .with_timestamp_assigner(|record: &(u64, i64)| record.1);
+    let results = env
+        .source("files", source::csv_lines(directory, 2, read).splits_at_once(at_once))
+        .assign_timestamps_and_watermarks(strategy)
+        .key_by(|record| record.0)
+        .window(TumblingEventTimeWindows::of(Duration::from_millis(10)))
+        .side_output_late_data(&late)
+        .count()
+        .name("windows");
+    results.side_output(&late).sink("late", too_late.clone());
+    results.map(|counted| counted.value).sink("counts", counts.clone());
+    env.execute("files").expect("nothing fails");
+    (too_late.take().len(), counts.take().into_iter().sum())
+}
+
+#[test]
+fn what_a_file_holds_is_not_late_because_another_one_was_read_before() {
+    const LINES: usize = 20_000;
+    let directory = std::env::temp_dir().join(format!("millstream-splits-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).expect("it can be written");
+    for file in 0..2 {
+        let lines: String = (0..LINES).map(|time| format!("{file},{time}\n")).collect();
+        std::fs::write(directory.join(file.to_string()), lines).expect("it can be written");
+    }
+    let (one_by_one, at_once) = (late_of_files(&directory, 1), late_of_files(&directory, 2));
+    let _ = std::fs::remove_dir_all(&directory);
+    assert!(one_by_one.0 > LINES / 2, "the second file comes when time is at its end");
+    assert_eq!(at_once, (0, 2 * LINES as u64));
+}
+
 #[test]
 fn late_records_are_read_beside_the_results() {
     // Two generators would each see half of the records, and time is where the slower one is.
@@ -233,14 +282,6 @@ fn late_records_are_read_beside_the_results() {
     let env = Env::with_arguments(args.expect("well formed")).expect("embedded");
     let late = OutputTag::<(u64, i64)>::new("late");
     let (counts, too_late) = (sink::collect(), sink::collect());
-    /// Each record says how far time is.
-    #[derive(Clone)]
-    struct EachRecord;
-    impl WatermarkGenerator<(u64, i64)> for EachRecord {
-        fn on_event(&mut self, _: &(u64, i64), time: i64, output: &mut WatermarkOutput) {
-            output.emit_watermark(time);
-        }
-    }
     let strategy = WatermarkStrategy::for_generator(EachRecord)
         .with_timestamp_assigner(|record: &(u64, i64)| record.1);
     let times = [5, 25, 7, 26];

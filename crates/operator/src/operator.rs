@@ -6,6 +6,7 @@
 
 use crate::inspect::Inspect;
 use crate::side_output::SideOutputs;
+use crate::source::SplitChange;
 use millstream_checkpoint::snapshot::{OperatorSnapshot, RestoredOperator};
 use millstream_core::OperatorError;
 use millstream_core::checkpoint::{Barrier, CheckpointId};
@@ -109,6 +110,10 @@ pub trait Operator {
     fn take_watermark(&mut self) -> Option<Watermark> {
         None
     }
+
+    /// The source of its task, from which its records come without an exchange, says something of its
+    /// splits: before the records of a poll of which it is true, and after them that a split has ended.
+    fn split_changed(&mut self, _change: SplitChange) {}
 
     /// Before the first record of a task that goes on from a checkpoint: takes its state over.
     fn restore(&mut self, _state: RestoredOperator) -> Result<(), OperatorError> {

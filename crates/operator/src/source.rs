@@ -20,6 +20,24 @@ pub enum Poll {
     End,
 }
 
+/// A split that a reader has open. The number is the reader's own: no two splits that are open at once
+/// have the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SplitNumber(pub u64);
+
+/// What a reader says of its splits, so that event time is kept for each of them. It is told after a
+/// poll, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SplitChange {
+    /// Records of it are to come: event time waits for it.
+    Opened(SplitNumber),
+    /// The records of this poll are from it, and those of the next ones until another is named. Opens it,
+    /// if it is not open.
+    Reading(SplitNumber),
+    /// Nothing is to come from it behind the records of this poll: event time does not wait for it.
+    Ended(SplitNumber),
+}
+
 /// The time that a source may know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SourceClock {
@@ -40,6 +58,13 @@ pub trait SourceReader<T> {
     /// The split that [`Poll::NeedSplit`] asked for; nothing: there is none left.
     fn add_split(&mut self, _split: Option<SourceSplit>) -> Result<(), OperatorError> {
         Ok(())
+    }
+
+    /// What has become of its splits with the last poll; asked until it says nothing. A reader that tells
+    /// it gives with each poll records of one split only, and several splits in turn. One that does not
+    /// is, as a whole, like one split.
+    fn take_split_change(&mut self) -> Option<SplitChange> {
+        None
     }
 
     /// What is left to read of what this subtask has been given, as items that any subtask can go on
@@ -98,6 +123,9 @@ pub trait AnySource {
     /// See [`SourceReader::add_split`].
     fn add_split(&mut self, split: Option<SourceSplit>) -> Result<(), OperatorError>;
 
+    /// See [`SourceReader::take_split_change`].
+    fn take_split_change(&mut self) -> Option<SplitChange>;
+
     /// See [`SourceReader::snapshot`].
     fn snapshot(&mut self) -> Result<Vec<Vec<u8>>, OperatorError>;
 
@@ -124,6 +152,10 @@ impl<T: Record> AnySource for ReaderSource<T> {
 
     fn add_split(&mut self, split: Option<SourceSplit>) -> Result<(), OperatorError> {
         self.0.add_split(split)
+    }
+
+    fn take_split_change(&mut self) -> Option<SplitChange> {
+        self.0.take_split_change()
     }
 
     fn snapshot(&mut self) -> Result<Vec<Vec<u8>>, OperatorError> {

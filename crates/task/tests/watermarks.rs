@@ -13,7 +13,9 @@ use millstream_operator::clock::ManualClock;
 use millstream_operator::context::{OperatorLabel, TaskContext};
 use millstream_operator::flat_map::FlatMap;
 use millstream_operator::operator::{Flow, Operator};
-use millstream_operator::source::{AnySource, Poll, ReaderSource, SourceClock, SourceReader};
+use millstream_operator::source::{
+    AnySource, Poll, ReaderSource, SourceClock, SourceReader, SplitChange, SplitNumber,
+};
 use millstream_operator::watermark::{
     AssignTimestampsAndWatermarks, WatermarkGenerator, WatermarkOutput, WatermarkStrategy,
 };
@@ -30,7 +32,7 @@ use millstream_shuffle::wake::Wake;
 use millstream_shuffle::wire::Network;
 use millstream_task::stream_task::{Chain, Head, Outputs, Step, StreamTask, TaskReport};
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -136,7 +138,11 @@ fn assigner() -> Box<dyn Operator> {
     Box::new(AssignTimestampsAndWatermarks::new(strategy, &context).expect("valid"))
 }
 
-fn source_task(source: Bursts, operators: Vec<Box<dyn Operator>>, outputs: Outputs) -> StreamTask {
+fn source_task(
+    source: impl SourceReader<i64> + 'static,
+    operators: Vec<Box<dyn Operator>>,
+    outputs: Outputs,
+) -> StreamTask {
     let source = ReaderSource(Box::new(source));
     let mut chain = Chain::new(source.output());
     for (id, operator) in (2..).zip(operators) {
@@ -210,6 +216,72 @@ fn a_queue_that_nobody_reads_holds_one_watermark() {
     let mut seen = Vec::new();
     drain(&partition.subpartitions[0], &mut seen);
     assert_eq!(seen, [Seen::Time(999)]);
+}
+
+/// Gives what it is told, of splits: what is said of them with each poll, and the records.
+struct Interleaved {
+    polls: VecDeque<(Vec<SplitChange>, Vec<i64>)>,
+    changes: VecDeque<SplitChange>,
+}
+
+impl SourceReader<i64> for Interleaved {
+    fn poll(
+        &mut self,
+        out: &mut Vec<i64>,
+        _room: usize,
+        _clock: SourceClock,
+    ) -> Result<Poll, OperatorError> {
+        let Some((changes, records)) = self.polls.pop_front() else { return Ok(Poll::End) };
+        self.changes.extend(changes);
+        out.extend(records);
+        Ok(Poll::More)
+    }
+
+    fn take_split_change(&mut self) -> Option<SplitChange> {
+        self.changes.pop_front()
+    }
+
+    fn snapshot(&mut self) -> Result<Vec<Vec<u8>>, OperatorError> {
+        Ok(Vec::new())
+    }
+
+    fn restore(&mut self, _items: Vec<Vec<u8>>) -> Result<(), OperatorError> {
+        Ok(())
+    }
+}
+
+#[test]
+fn the_splits_of_a_source_have_a_time_each_behind_other_operators_too() {
+    use Seen::{Record, Time};
+    use SplitChange::{Ended, Opened, Reading};
+    let (first, second) = (SplitNumber(7), SplitNumber(8));
+    let polls = VecDeque::from([
+        (vec![Reading(first), Opened(second)], vec![10, 20]),
+        (vec![Reading(second)], vec![5]),
+        // Its last record, and its end.
+        (vec![Ended(second)], vec![15]),
+        (vec![Reading(first)], vec![30]),
+        (vec![Ended(first)], vec![]),
+    ]);
+    let partition = partition(1, 1, 8);
+    let outputs = Outputs::new(vec![(None, writer(&partition))], PartitionRegistry::new());
+    let twice = FlatMap::new(|time: i64| [time, time]);
+    let source = Interleaved { polls, changes: VecDeque::new() };
+    let mut task = source_task(source, vec![Box::new(twice), assigner()], outputs);
+    partition.subpartitions[0].attach(Wake::new());
+    let mut seen = Vec::new();
+    while task.step(Instant::now()).expect("nothing fails") != Step::Finished {
+        drain(&partition.subpartitions[0], &mut seen);
+    }
+    drain(&partition.subpartitions[0], &mut seen);
+    let times: Vec<&Seen> = seen.iter().filter(|seen| matches!(seen, Time(_))).collect();
+    // What its last record says comes with what its end says.
+    assert_eq!(times, [&Time(5), &Time(20), &Time(30)], "{seen:?}");
+    let records = seen.iter().filter(|seen| matches!(seen, Record(_))).count();
+    assert_eq!(records, 10);
+    // The end of a split is told behind its last records.
+    let at = |wanted: Seen| seen.iter().rposition(|seen| *seen == wanted);
+    assert!(at(Record(15)) < at(Time(20)) && at(Time(20)) < at(Record(30)), "{seen:?}");
 }
 
 /// A task that reads two partitions and has timers.

@@ -56,6 +56,11 @@ impl<F> CsvLines<F> {
     pub fn split_bytes(self, bytes_max: u64) -> Self {
         Self { files: self.files.split_bytes(bytes_max), ..self }
     }
+
+    /// See [`TextFiles::splits_at_once`].
+    pub fn splits_at_once(self, count: usize) -> Self {
+        Self { files: self.files.splits_at_once(count), ..self }
+    }
 }
 
 impl<T, F> Source<T> for CsvLines<F>
@@ -64,8 +69,11 @@ where
     F: Fn(&mut Fields<'_>) -> Option<T> + Clone + Send + 'static,
 {
     fn reader(&self, _context: &TaskContext) -> Result<Box<dyn SourceReader<T>>, OperatorError> {
-        let (columns, read) = (self.columns, self.read.clone());
-        Ok(Box::new(Reader::new(Csv { columns, read, ends: Vec::new(), counted: false })))
+        let csv = || {
+            let (columns, read) = (self.columns, self.read.clone());
+            Csv { columns, read, ends: Vec::new(), counted: false }
+        };
+        Ok(self.files.reader_of(|| Reader::new(csv())))
     }
 
     fn is_bounded(&self) -> bool {

@@ -5,6 +5,7 @@ use crate::text::split::FileSplit;
 use millstream_core::job_graph::SourceSplit;
 use millstream_core::{OperatorError, Record};
 use millstream_operator::item;
+use millstream_operator::source::{SplitChange, SplitNumber};
 use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -16,6 +17,10 @@ pub(super) struct CurrentSplit {
     stage: Stage,
     /// What was begun before the restore; it comes before any other split.
     restored: VecDeque<Position>,
+    /// How many splits it has come to.
+    begun: u64,
+    /// What has become of them, and has not been told.
+    changes: VecDeque<SplitChange>,
 }
 
 /// What a reader is doing.
@@ -58,16 +63,28 @@ pub(super) enum Found<'a> {
 impl CurrentSplit {
     /// Goes to this split; nothing: there is none left.
     pub(super) fn add(&mut self, split: Option<SourceSplit>) -> Result<(), OperatorError> {
-        self.stage = match split {
-            Some(split) => Stage::Split(LinesOfSplit::open(FileSplit::decode(&split)?)?),
-            None => Stage::Exhausted,
-        };
+        match split {
+            Some(split) => self.begin(LinesOfSplit::open(FileSplit::decode(&split)?)?),
+            None => self.stage = Stage::Exhausted,
+        }
         Ok(())
     }
 
-    /// The split has been read.
+    fn begin(&mut self, lines: LinesOfSplit) {
+        self.stage = Stage::Split(lines);
+        self.changes.push_back(SplitChange::Reading(SplitNumber(self.begun)));
+        self.begun += 1;
+    }
+
+    /// The split has been read. Its last records are to be given away before those of another one.
     pub(super) fn end(&mut self) {
         self.stage = Stage::Between;
+        self.changes.push_back(SplitChange::Ended(SplitNumber(self.begun.saturating_sub(1))));
+    }
+
+    /// See `SourceReader::take_split_change`.
+    pub(super) fn take_change(&mut self) -> Option<SplitChange> {
+        self.changes.pop_front()
     }
 
     /// What there is to read. Between splits it goes to the next one that was restored.
@@ -75,7 +92,7 @@ impl CurrentSplit {
         if let Stage::Between = self.stage {
             let Some(position) = self.restored.pop_front() else { return Ok(Found::Nothing) };
             let lines = position.lines;
-            self.stage = Stage::Split(position.open()?);
+            self.begin(position.open()?);
             return Ok(Found::Resumed(lines));
         }
         Ok(match &mut self.stage {

@@ -43,11 +43,16 @@ impl<T> JsonLines<T> {
     pub fn split_bytes(self, bytes_max: u64) -> Self {
         Self { files: self.files.split_bytes(bytes_max), ..self }
     }
+
+    /// See [`TextFiles::splits_at_once`].
+    pub fn splits_at_once(self, count: usize) -> Self {
+        Self { files: self.files.splits_at_once(count), ..self }
+    }
 }
 
 impl<T: DeserializeOwned + 'static> Source<T> for JsonLines<T> {
     fn reader(&self, _context: &TaskContext) -> Result<Box<dyn SourceReader<T>>, OperatorError> {
-        Ok(Box::new(Reader::new(Json)))
+        Ok(self.files.reader_of(|| Reader::new(Json)))
     }
 
     fn is_bounded(&self) -> bool {

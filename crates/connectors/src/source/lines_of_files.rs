@@ -7,7 +7,7 @@ use crate::text::lines_of_split::LinesOfSplit;
 use memchr::memchr;
 use millstream_core::OperatorError;
 use millstream_core::job_graph::SourceSplit;
-use millstream_operator::source::{Poll, SourceClock, SourceReader};
+use millstream_operator::source::{Poll, SourceClock, SourceReader, SplitChange};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
@@ -98,6 +98,7 @@ impl<T, P: LineParser<T>> SourceReader<T> for Reader<P> {
                 Found::Split(split) => {
                     if !self.lines.refill(split)? {
                         self.current.end();
+                        return Ok(Poll::More);
                     }
                     self.parser.begin_block();
                 }
@@ -107,6 +108,10 @@ impl<T, P: LineParser<T>> SourceReader<T> for Reader<P> {
 
     fn add_split(&mut self, split: Option<SourceSplit>) -> Result<(), OperatorError> {
         self.current.add(split)
+    }
+
+    fn take_split_change(&mut self) -> Option<SplitChange> {
+        self.current.take_change()
     }
 
     fn snapshot(&mut self) -> Result<Vec<Vec<u8>>, OperatorError> {

@@ -19,6 +19,9 @@ mod lines_of_files;
 #[cfg(test)]
 mod replay_test;
 mod socket_text;
+mod splits_at_once;
+#[cfg(test)]
+mod splits_test;
 mod text_files;
 
 pub use collection::{Collection, collection};

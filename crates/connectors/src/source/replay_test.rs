@@ -166,13 +166,19 @@ proptest! {
     }
 
     #[test]
-    fn text_files_give_each_line_once(eras in eras(), lines in 0..300_u32, split in 1..4000_u64) {
+    fn text_files_give_each_line_once(
+        eras in eras(),
+        lines in 0..300_u32,
+        split in 1..4000_u64,
+        at_once in 1..5_usize,
+    ) {
         let scratch = Scratch::new();
         let (bytes, mut expected) = text(lines);
         scratch.write("in/a", bytes);
         scratch.write("in/b", "last line of all\nwithout a newline");
         expected.extend(["last line of all".to_owned(), "without a newline".to_owned()]);
-        let source = text_files(scratch.path().join("in")).split_bytes(split);
+        let source =
+            text_files(scratch.path().join("in")).split_bytes(split).splits_at_once(at_once);
         let mut records: Vec<String> =
             live(&source, &eras).iter().map(|line| line.as_str().to_owned()).collect();
         records.sort_unstable();

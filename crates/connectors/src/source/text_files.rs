@@ -1,6 +1,7 @@
 //! A source of the lines of files, read in splits that subtasks ask for one by one.
 
 use super::current_split::{CurrentSplit, Found};
+use super::splits_at_once;
 use crate::failure::failure;
 use crate::text::Line;
 use crate::text::block::BlockPool;
@@ -9,7 +10,7 @@ use crate::text::split::{FileSplit, splits_of};
 use millstream_core::OperatorError;
 use millstream_core::job_graph::SourceSplit;
 use millstream_operator::context::TaskContext;
-use millstream_operator::source::{Poll, Source, SourceClock, SourceReader};
+use millstream_operator::source::{Poll, Source, SourceClock, SourceReader, SplitChange};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ use std::sync::Arc;
 pub struct TextFiles {
     paths: Vec<PathBuf>,
     split_bytes: Option<u64>,
+    at_once: usize,
 }
 
 /// The lines of a file, or of all files in a directory and below it, in the order of their names.
@@ -40,7 +42,7 @@ pub struct TextFiles {
 /// let logs = text_files("/var/log/shop").and("/backup/shop.log");
 /// ```
 pub fn text_files(path: impl Into<PathBuf>) -> TextFiles {
-    TextFiles { paths: vec![path.into()], split_bytes: None }
+    TextFiles { paths: vec![path.into()], split_bytes: None, at_once: 1 }
 }
 
 impl TextFiles {
@@ -59,6 +61,26 @@ impl TextFiles {
         Self { split_bytes: Some(bytes_max), ..self }
     }
 
+    /// Each subtask reads so many splits at once, a batch of each in turn; without this one after the
+    /// other. For files that were written side by side, each in the order of time, like one per machine:
+    /// event time is then that of the split that is least far, and what a file holds is not late because
+    /// another was read first.
+    ///
+    /// # Panics
+    /// If that is 0.
+    pub fn splits_at_once(self, count: usize) -> Self {
+        assert!(count > 0, "one split at least is read");
+        Self { at_once: count, ..self }
+    }
+
+    /// A reader of so many splits at once, each of which one of these reads.
+    pub(super) fn reader_of<T, R: SourceReader<T> + 'static>(
+        &self,
+        make: impl FnMut() -> R,
+    ) -> Box<dyn SourceReader<T>> {
+        splits_at_once::reader(self.at_once, make)
+    }
+
     /// See [`Source::splits`].
     pub(super) fn encoded_splits(&self) -> Result<Vec<SourceSplit>, OperatorError> {
         let splits = splits_of(&self.paths, self.split_bytes)?;
@@ -68,7 +90,7 @@ impl TextFiles {
 
 impl Source<Line> for TextFiles {
     fn reader(&self, _context: &TaskContext) -> Result<Box<dyn SourceReader<Line>>, OperatorError> {
-        Ok(Box::new(Reader::default()))
+        Ok(self.reader_of(Reader::default))
     }
 
     fn is_bounded(&self) -> bool {
@@ -122,6 +144,7 @@ impl Reader {
                 return Err(shorter(split.path()));
             }
             self.current.end();
+            return Ok(Some(Poll::More));
         }
         Ok(None)
     }
@@ -159,6 +182,10 @@ impl SourceReader<Line> for Reader {
 
     fn add_split(&mut self, split: Option<SourceSplit>) -> Result<(), OperatorError> {
         self.current.add(split)
+    }
+
+    fn take_split_change(&mut self) -> Option<SplitChange> {
+        self.current.take_change()
     }
 
     fn snapshot(&mut self) -> Result<Vec<Vec<u8>>, OperatorError> {

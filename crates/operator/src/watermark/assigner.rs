@@ -5,12 +5,13 @@
 //! further: from here on time is what the strategy says. Nothing of this is state: after a failure time
 //! begins anew, and the records that come again bring it back to where it was.
 
-use super::generator::{BatchGenerator, WatermarkOutput};
 use super::idleness::Idleness;
+use super::splits::SplitTimes;
 use super::strategy::{TimestampAssigner, WatermarkStrategy, millis};
 use crate::clock::ProcessingClock;
 use crate::context::TaskContext;
 use crate::operator::{Flow, Operator};
+use crate::source::SplitChange;
 use millstream_core::config::{Configuration, catalog};
 use millstream_core::time::Timestamp;
 use millstream_core::{OperatorError, Record};
@@ -20,14 +21,12 @@ use millstream_shuffle::element::Watermark;
 /// Gives records their times and makes watermarks.
 pub struct AssignTimestampsAndWatermarks<T> {
     assigner: Option<Box<dyn TimestampAssigner<T>>>,
-    generator: Box<dyn BatchGenerator<T>>,
-    output: WatermarkOutput,
+    times: SplitTimes<T>,
     /// The last watermark that was given out.
     given: Watermark,
-    idleness: Option<Idleness>,
-    /// Milliseconds between watermarks; 0: the generator is not asked.
+    /// Milliseconds between watermarks; 0: generators are not asked.
     interval_ms: i64,
-    /// When the generator is asked next; nothing while the stream is idle.
+    /// When generators are asked next; nothing while the stream is idle.
     next_emission: Option<Timestamp>,
     clock: ProcessingClock,
 }
@@ -46,28 +45,20 @@ impl<T: Record> AssignTimestampsAndWatermarks<T> {
         let now = clock.now();
         let idleness =
             strategy.idle_after.map(|after| Idleness::new(millis(after), interval_ms, now));
-        let output = WatermarkOutput::new();
+        let times = SplitTimes::new(strategy.generator, idleness);
         Ok(Self {
             assigner: strategy.assigner,
-            generator: strategy.generator,
-            output,
-            given: output.current(),
-            idleness,
+            given: times.current(),
+            times,
             interval_ms,
             next_emission: next(interval_ms, now),
             clock,
         })
     }
 
-    /// A batch has come: the stream is not idle.
-    fn on_activity(&mut self) {
-        if let Some(idleness) = &mut self.idleness {
-            idleness.on_activity();
-        }
-        if self.output.current().is_idle() {
-            self.output.mark_active();
-        }
-        if self.next_emission.is_none() {
+    /// Looks again at intervals, if the stream is idle no more.
+    fn look_again(&mut self) {
+        if self.next_emission.is_none() && !self.times.current().is_idle() {
             self.next_emission = next(self.interval_ms, self.clock.now());
         }
     }
@@ -102,8 +93,8 @@ impl<T: Record> Operator for AssignTimestampsAndWatermarks<T> {
                 ));
             }
         }
-        self.on_activity();
-        self.generator.on_batch(&input.items, &input.timestamps, &mut self.output);
+        self.times.on_batch(&input.items, &input.timestamps);
+        self.look_again();
         input.append_to(out);
         Ok(Flow::Drained)
     }
@@ -122,12 +113,16 @@ impl<T: Record> Operator for AssignTimestampsAndWatermarks<T> {
             return Ok(Flow::Drained);
         }
         self.next_emission = next(self.interval_ms, now);
-        self.generator.on_periodic_emit(&mut self.output);
-        if self.idleness.as_mut().is_some_and(|idleness| idleness.is_idle(now)) {
-            self.output.mark_idle();
+        self.times.on_periodic_emit(now);
+        if self.times.current().is_idle() {
             self.next_emission = None;
         }
         Ok(Flow::Drained)
+    }
+
+    fn split_changed(&mut self, change: SplitChange) {
+        self.times.on_change(change);
+        self.look_again();
     }
 
     fn pass_watermark(&mut self, _watermark: Watermark) -> Option<Watermark> {
@@ -135,7 +130,7 @@ impl<T: Record> Operator for AssignTimestampsAndWatermarks<T> {
     }
 
     fn take_watermark(&mut self) -> Option<Watermark> {
-        let current = self.output.current();
+        let current = self.times.current();
         let changed = current != self.given;
         self.given = current;
         changed.then_some(current)
@@ -147,7 +142,7 @@ mod tests {
     use super::*;
     use crate::clock::ManualClock;
     use crate::harness::OperatorHarness;
-    use crate::watermark::WatermarkGenerator;
+    use crate::watermark::{WatermarkGenerator, WatermarkOutput};
     use std::time::Duration;
 
     type Harness = OperatorHarness<i64, i64, AssignTimestampsAndWatermarks<i64>>;

@@ -27,6 +27,11 @@ impl Idleness {
         self.silent_ms = 0;
     }
 
+    /// Looks without counting: nothing could come since the last look, or nobody waited for it.
+    pub fn skip(&mut self, now: Timestamp) {
+        self.looked_at = now;
+    }
+
     /// Looks: whether nothing has come for as long as it takes.
     pub fn is_idle(&mut self, now: Timestamp) -> bool {
         let pause = now.saturating_sub(self.looked_at).clamp(0, self.pause_ms_max);
@@ -56,5 +61,13 @@ mod tests {
         assert!(!idleness.is_idle(60_000));
         // Nor does a clock that is set back.
         assert!(!idleness.is_idle(-60_000));
+    }
+
+    #[test]
+    fn time_in_which_nobody_reads_does_not_count() {
+        let mut idleness = Idleness::new(1_000, 200, 0);
+        assert!((1..5).all(|look| !idleness.is_idle(look * 200)));
+        (5..500).for_each(|look| idleness.skip(look * 200));
+        assert!(idleness.is_idle(100_000), "what was missing before still is");
     }
 }

@@ -3,12 +3,14 @@
 //! - [`strategy`]: [`WatermarkStrategy`], which users put together;
 //! - [`generator`]: [`WatermarkGenerator`], which they may write themselves; the built-in ones;
 //! - [`idleness`]: how long nothing has come;
+//! - `splits`: one generator per split of a source, and the least of them;
 //! - [`assigner`]: the operator;
 //! - [`valve`]: one watermark out of those of all channels.
 
 pub mod assigner;
 pub mod generator;
 pub mod idleness;
+mod splits;
 pub mod strategy;
 pub mod valve;
 

@@ -11,6 +11,7 @@ use millstream_core::ids::OperatorId;
 use millstream_core::time::Timestamp;
 use millstream_operator::context::OperatorLabel;
 use millstream_operator::operator::{Flow, Operator};
+use millstream_operator::source::SplitChange;
 use millstream_shuffle::batch::{AnyBatch, BoxBatch};
 use millstream_shuffle::element::Watermark;
 
@@ -152,6 +153,17 @@ impl Chain {
     pub(super) fn advance_time(&mut self, at: usize, now: Timestamp) -> Result<bool, TaskError> {
         self.busy_until = self.stages.len();
         Ok(self.call(at, Call::AdvanceTime(now))? == Flow::Drained)
+    }
+
+    /// The source says something of its splits; all buffers behind the head's are empty.
+    pub(super) fn split_changed(&mut self, change: SplitChange) {
+        for at in 0..self.stages.len() {
+            let operator = &mut self.stages[at].operator;
+            operator.split_changed(change);
+            if let Some(made) = operator.take_watermark() {
+                self.set_watermark(at + 1, made);
+            }
+        }
     }
 
     /// How far time is behind what the head has given.

@@ -14,7 +14,7 @@ use millstream_core::ids::OperatorId;
 use millstream_core::job_graph::SourceSplit;
 use millstream_operator::context::OperatorLabel;
 use millstream_operator::either::Lift;
-use millstream_operator::source::{AnySource, Poll};
+use millstream_operator::source::{AnySource, Poll, SplitChange};
 use millstream_rpc::protocol::deployment::InputChannelDescriptor;
 use millstream_shuffle::batch::BoxBatch;
 use millstream_shuffle::element::{Ahead, Control};
@@ -189,6 +189,15 @@ impl Head {
                 rest.take_front(room, buffer.as_mut());
                 Ok(Polled::More)
             }
+        }
+    }
+
+    /// What has become of a source's splits with the last poll.
+    #[inline]
+    pub(super) fn take_split_change(&mut self) -> Result<Option<SplitChange>, TaskError> {
+        match self {
+            Head::Source { label, source, .. } => guard(label, || Ok(source.take_split_change())),
+            Head::Gates { .. } => Ok(None),
         }
     }
 

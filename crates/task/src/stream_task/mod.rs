@@ -50,6 +50,7 @@ use millstream_operator::accumulators::Accumulators;
 use millstream_operator::clock::ProcessingClock;
 use millstream_operator::metrics::MetricGroup;
 use millstream_operator::operator::{Flow, Operator};
+use millstream_operator::source::SplitNumber;
 use millstream_operator::watermark::WatermarkValve;
 use pace::Pace;
 use std::time::{Duration, Instant};
@@ -123,6 +124,8 @@ pub struct StreamTask {
     held_since: Option<Instant>,
     /// The source's next split.
     split: SplitRequest,
+    /// Splits whose last records are on their way through the chain.
+    ended_splits: Vec<SplitNumber>,
     /// The last step found an output full.
     needs_output: bool,
     /// The last step found that an operator waits for something outside.
@@ -166,6 +169,7 @@ impl StreamTask {
             open_since: None,
             held_since: None,
             split: SplitRequest::None,
+            ended_splits: Vec::new(),
             needs_output: false,
             waits_outside: false,
             checkpoints,
@@ -263,6 +267,9 @@ impl StreamTask {
             self.phase = phase;
             return Ok(Step::Progress);
         }
+        if !self.ended_splits.is_empty() {
+            self.end_splits();
+        }
         if self.chain.has_watermark() {
             return self.pass_watermark(now);
         }
@@ -309,6 +316,7 @@ impl StreamTask {
         }
         let room = self.pace.room(now);
         let polled = self.head.poll(self.chain.input(), room, now)?;
+        self.split_changes()?;
         self.pace.took(self.chain.input_len());
         if self.chain.input_len() > 0 && self.held_since.is_none() {
             self.held_since = Some(now);

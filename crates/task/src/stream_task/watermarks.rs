@@ -8,6 +8,7 @@
 
 use super::{Step, StreamTask};
 use crate::failure::TaskError;
+use millstream_operator::source::SplitChange;
 use millstream_shuffle::element::Watermark;
 use std::time::Instant;
 
@@ -23,6 +24,27 @@ impl StreamTask {
     pub(super) fn on_end_of_time(&mut self, channel: usize) {
         if let Some(joined) = self.valve.on_end(channel) {
             self.chain.put_watermark(joined);
+        }
+    }
+
+    /// Tells the chain what has become of the source's splits with the poll that has just been made. That
+    /// one has ended is told behind its last records.
+    pub(super) fn split_changes(&mut self) -> Result<(), TaskError> {
+        while let Some(change) = self.head.take_split_change()? {
+            match change {
+                SplitChange::Ended(split) => self.ended_splits.push(split),
+                SplitChange::Opened(_) | SplitChange::Reading(_) => {
+                    self.chain.split_changed(change);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The last records of these splits are through.
+    pub(super) fn end_splits(&mut self) {
+        for split in std::mem::take(&mut self.ended_splits) {
+            self.chain.split_changed(SplitChange::Ended(split));
         }
     }
 
