@@ -192,7 +192,15 @@ fn nexmark(sizes: &Sizes, query: &str, p: u64) -> Benchmark {
     let has_state = !["q0", "q1", "q2"].contains(&query);
     let events = sizes.events;
     let job = format!("--query {query} --events {events}");
-    let our_job = format!("--query {query} --input memory:{events} --parallelism {p}");
+    let ours = if has_state {
+        ours(
+            "millstream",
+            "nexmark",
+            format!("--query {query} --input memory:{events} --parallelism {p}"),
+        )
+    } else {
+        ours("millstream", "nexmark_memory", job.clone())
+    };
     let about = format!(
         "Nexmark {query} over {} M events made before the clock starts, p = {p}, rows dropped. The \
          loop has one thread. Peak memory is that of the events.",
@@ -200,7 +208,7 @@ fn nexmark(sizes: &Sizes, query: &str, p: u64) -> Benchmark {
     );
     let contestants = vec![
         rival("loop", "loops", format!("nexmark {job}")),
-        ours("millstream", "nexmark", our_job),
+        ours,
         rival("timely", "timely_rivals", format!("nexmark {job} --parallelism {p}")),
     ];
     let mut bounds = vec![per_second("millstream", if has_state { 0.5 } else { 0.7 }, "loop")];
