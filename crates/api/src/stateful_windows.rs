@@ -1,7 +1,7 @@
 //! Windows whose function has state: per window, and per key.
 
 use crate::data_stream::DataStream;
-use crate::windowed_stream::{WindowedStream, joining, kept};
+use crate::windowed_stream::{WindowedStream, joining_parts, joining_records, kept};
 use millstream_core::{Key, Record};
 use millstream_operator::context::TaskContext;
 use millstream_operator::window::pane_operator::Emit;
@@ -37,7 +37,7 @@ impl<K: Key, T: Record> WindowedStream<K, T> {
     ) -> DataStream<F::Out> {
         self.check_window_state(StatefulWindows::<K, T, F>::have_own_state());
         let states = StatefulWindows::<K, T, F>::states();
-        let (add, merge) = joining(join);
+        let (add, merge) = (joining_records(join.clone()), joining_parts(join));
         let made = move |context: &TaskContext, evictor: _| {
             let function = StatefulWindows::new(&function, context)?;
             let mut process = function.emit();

@@ -150,7 +150,7 @@ impl<K: Key, T: Record> WindowedStream<K, T> {
         + Send
         + 'static,
     ) -> DataStream<O> {
-        let (add, merge) = joining(join);
+        let (add, merge) = (joining_records(join.clone()), joining_parts(join));
         self.incremental(verb, || None, add, Some(merge), emit)
     }
 
@@ -364,27 +364,28 @@ impl<K: Key, T: Record> WindowedStream<K, T> {
     }
 }
 
-/// How records are joined one by one, and how two parts are.
-pub(crate) fn joining<T: 'static>(
+/// How a record is joined to what came before it.
+pub(crate) fn joining_records<T: 'static>(
     join: impl Fn(T, T) -> T + Clone + Send + 'static,
-) -> (
-    impl Fn(&mut Option<T>, T) + Clone + Send + 'static,
-    impl Fn(&mut Option<T>, Option<T>) + Clone + Send + 'static,
-) {
-    let join_value = join.clone();
-    let add = move |sum: &mut Option<T>, record: T| {
+) -> impl Fn(&mut Option<T>, T) + Clone + Send + 'static {
+    move |sum, record| {
         *sum = Some(match sum.take() {
             Some(former) => join(former, record),
             None => record,
         });
-    };
-    let merge = move |sum: &mut Option<T>, later: Option<T>| {
+    }
+}
+
+/// How what came later is joined to what came before it.
+pub(crate) fn joining_parts<T: 'static>(
+    join: impl Fn(T, T) -> T + Clone + Send + 'static,
+) -> impl Fn(&mut Option<T>, Option<T>) + Clone + Send + 'static {
+    move |sum, later| {
         *sum = match (sum.take(), later) {
-            (Some(former), Some(later)) => Some(join_value(former, later)),
+            (Some(former), Some(later)) => Some(join(former, later)),
             (former, later) => former.or(later),
         };
-    };
-    (add, merge)
+    }
 }
 
 /// What is kept of records that are added up: their sum, or, where some are to be dropped, all of them.

@@ -138,7 +138,8 @@ fn the_least_and_the_greatest_of_each_window_are_found() -> Result<()> {
     let events = [(1, 5, 0), (1, 2, 1), (1, 9, 2), (1, 9, 3), (1, 7, 12)];
     let events = events.map(|(key, value, time)| ((key, value, time), time));
     type Event = (u64, u64, i64);
-    let values = |build: fn(&WindowedStream<u64, Event>) -> DataStream<Windowed<u64, u64>>| {
+    type Values = DataStream<Windowed<u64, u64>>;
+    let values = |build: fn(&WindowedStream<u64, Event>) -> Values| {
         let mut harness = Harness::new(move |stream: DataStream<Event>| {
             build(&stream.key_by(|event| event.0).window(minute()))
         });

@@ -101,11 +101,13 @@ pub type TwoInputHarness<A, B, C> = FunctionHarness<(TestInput<A>, TestInput<B>)
 pub struct FunctionHarness<I, B> {
     test: TestEnv,
     /// Makes the inputs and what the function makes of them.
-    build: Box<dyn Fn(&TestEnv) -> (I, DataStream<B>)>,
+    build: Box<Build<I, B>>,
     /// Reads side outputs of the stream that the function gives.
     readers: Vec<SideReader<B>>,
     running: Option<Running<I, B>>,
 }
+
+type Build<I, B> = dyn Fn(&TestEnv) -> (I, DataStream<B>);
 
 type SideReader<B> = Box<dyn Fn(&TestEnv, &DataStream<B>) -> (String, Box<dyn Any>)>;
 
