@@ -142,11 +142,11 @@ pub mod prelude {
         WatermarkGenerator, WatermarkOutput, WatermarkStrategy,
     };
     pub use millstream_operator::window::{
-        ContinuousTrigger, CountEvictor, CountTrigger, EndedWindow, EventTimeSessionWindows,
-        Evictor, GlobalWindows, ProcessWindowFunction, ProcessingTimeSessionWindows,
-        PurgingTrigger, SlidingEventTimeWindows, SlidingProcessingTimeWindows,
-        StatefulWindowContext, StatefulWindowFunction, TimeEvictor, TimeTrigger, TimeWindow,
-        Trigger, TriggerContext, TriggerResult, TumblingEventTimeWindows,
+        ContinuousTrigger, CountEvictor, CountTrigger, DefaultTrigger, EndedWindow,
+        EventTimeSessionWindows, Evictor, GlobalWindows, NeverTrigger, ProcessWindowFunction,
+        ProcessingTimeSessionWindows, PurgingTrigger, SlidingEventTimeWindows,
+        SlidingProcessingTimeWindows, StatefulWindowContext, StatefulWindowFunction, TimeEvictor,
+        TimeTrigger, TimeWindow, Trigger, TriggerContext, TriggerResult, TumblingEventTimeWindows,
         TumblingProcessingTimeWindows, WindowAssigner, WindowContext, Windowed,
     };
     pub use millstream_state::{
