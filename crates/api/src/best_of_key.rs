@@ -56,6 +56,20 @@ impl<K: Key, T: Record> KeyedStream<K, T> {
 
     /// The record of each key that is least in an order, say, that of its times: as rows that change
     /// whenever a record comes that is less than all before it.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::Harness;
+    /// # fn main() -> Result<()> {
+    /// let mut harness = Harness::new(|readings: DataStream<(u64, i64)>| {
+    ///     readings.key_by(|reading| reading.0).deduplicate_first_by(|reading| reading.1)
+    /// });
+    /// harness.push([(7, 20), (7, 10), (7, 30)])?;
+    /// let expected = [(7, 20), (7, 10)].map(|reading| Change::Upsert(7, reading));
+    /// assert_eq!(harness.take_output(), expected);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[track_caller]
     pub fn deduplicate_first_by<N: Record + PartialOrd>(
         &self,
@@ -123,6 +137,19 @@ impl<K: Key, T: Record> KeyedStream<K, T> {
     }
 
     /// With each record the one of its key that has the greatest value so far; of equal ones the first.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::Harness;
+    /// # fn main() -> Result<()> {
+    /// let mut harness = Harness::new(|offers: DataStream<(u64, u64)>| {
+    ///     offers.key_by(|offer| offer.0).max_by(|offer| offer.1)
+    /// });
+    /// harness.push([(7, 2), (7, 5), (7, 3)])?;
+    /// assert_eq!(harness.take_output(), [(7, 2), (7, 5), (7, 5)]);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[track_caller]
     pub fn max_by<V: PartialOrd>(
         &self,
@@ -141,6 +168,21 @@ impl<K: Key, R: Record> DataStream<Change<K, R>> {
     /// Applies the changes to a table and gives its rows when the input has ended: of each key the last
     /// one, unless it was deleted. Of input without end nothing is ever given; the changes themselves
     /// are what to write then, into something that knows keys.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::Harness;
+    /// # fn main() -> Result<()> {
+    /// let mut harness = Harness::new(|offers: DataStream<(u64, u64)>| {
+    ///     offers.key_by(|offer| offer.0).top_n(1, |offer| offer.1).materialize()
+    /// });
+    /// harness.push([(7, 20), (7, 30), (7, 10)])?;
+    /// assert!(harness.take_output().is_empty());
+    /// harness.end()?;
+    /// assert_eq!(harness.take_output(), [(7, 30)]);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[track_caller]
     pub fn materialize(&self) -> DataStream<R> {
         let keyed = self.key_by_ref(Change::key);

@@ -76,6 +76,17 @@ impl<T: Record> DataStream<T> {
     }
 
     /// Applies a function to each record.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::Harness;
+    /// # fn main() -> Result<()> {
+    /// let mut harness = Harness::new(|numbers: DataStream<u64>| numbers.map(|n| n * 2));
+    /// harness.push([1, 2])?;
+    /// assert_eq!(harness.take_output(), [2, 4]);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[track_caller]
     pub fn map<U: Record>(
         &self,
@@ -86,6 +97,21 @@ impl<T: Record> DataStream<T> {
 
     /// Applies a function that can fail. The first error fails the task, with the operator's name
     /// and line.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::Harness;
+    /// # fn main() -> Result<()> {
+    /// let mut harness = Harness::new(|words: DataStream<Str>| {
+    ///     words.try_map(|word| word.parse::<u64>()).name("to numbers")
+    /// });
+    /// harness.push(["7".into()])?;
+    /// assert_eq!(harness.take_output(), [7]);
+    /// let error = harness.push(["seven".into()]).expect_err("it is no number");
+    /// assert!(error.to_string().contains("to numbers"));
+    /// # Ok(())
+    /// # }
+    /// ```
     #[track_caller]
     pub fn try_map<U: Record, E: Into<Box<dyn std::error::Error>>>(
         &self,
@@ -100,6 +126,18 @@ impl<T: Record> DataStream<T> {
     }
 
     /// Applies a function that gives one record or none.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::Harness;
+    /// # fn main() -> Result<()> {
+    /// let mut harness =
+    ///     Harness::new(|numbers: DataStream<u64>| numbers.filter_map(|n| n.checked_sub(2)));
+    /// harness.push([1, 5])?;
+    /// assert_eq!(harness.take_output(), [3]);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[track_caller]
     pub fn filter_map<U: Record>(
         &self,
@@ -109,6 +147,17 @@ impl<T: Record> DataStream<T> {
     }
 
     /// Keeps the records for which the predicate is true.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::Harness;
+    /// # fn main() -> Result<()> {
+    /// let mut harness = Harness::new(|numbers: DataStream<u64>| numbers.filter(|n| n % 2 == 0));
+    /// harness.push([1, 2, 3, 4])?;
+    /// assert_eq!(harness.take_output(), [2, 4]);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[track_caller]
     pub fn filter(&self, predicate: impl Fn(&T) -> bool + Clone + Send + 'static) -> DataStream<T> {
         self.operator("filter", false, move |_| Filter::new(predicate.clone()))
@@ -116,6 +165,17 @@ impl<T: Record> DataStream<T> {
 
     /// Applies a function that gives any number of records. It may give very many: the engine takes
     /// them as there is room.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::Harness;
+    /// # fn main() -> Result<()> {
+    /// let mut harness = Harness::new(|numbers: DataStream<u64>| numbers.flat_map(|n| 0..n));
+    /// harness.push([1, 3])?;
+    /// assert_eq!(harness.take_output(), [0, 0, 1, 2]);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[track_caller]
     pub fn flat_map<I: IntoIterator<Item: Record, IntoIter: 'static> + 'static>(
         &self,
@@ -126,6 +186,19 @@ impl<T: Record> DataStream<T> {
 
     /// Applies a function that pushes any number of records, and may borrow from its input while it
     /// does. All that it pushes for one record is held in memory.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::Harness;
+    /// # fn main() -> Result<()> {
+    /// let mut harness = Harness::new(|lines: DataStream<Str>| {
+    ///     lines.flat_map_with(|line, out| line.split(' ').for_each(|word| out.push(word.len() as u64)))
+    /// });
+    /// harness.push(["to be or".into(), "not".into()])?;
+    /// assert_eq!(harness.take_output(), [2, 2, 2, 3]);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[track_caller]
     pub fn flat_map_with<U: Record>(
         &self,
@@ -136,6 +209,21 @@ impl<T: Record> DataStream<T> {
 
     /// Gives each record a time and makes watermarks: from here on the stream has event time. Watermarks
     /// that come in go no further. See `docs/event-time.md`.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::Harness;
+    /// # fn main() -> Result<()> {
+    /// let mut harness = Harness::new(|events: DataStream<(u64, Timestamp)>| {
+    ///     let strategy = WatermarkStrategy::for_monotonous_timestamps()
+    ///         .with_timestamp_assigner(|event: &(u64, Timestamp)| event.1);
+    ///     events.assign_timestamps_and_watermarks(strategy)
+    /// });
+    /// harness.push([(7, 1_000)])?;
+    /// assert_eq!(harness.take_timed_output(), [((7, 1_000), Some(1_000))]);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[track_caller]
     pub fn assign_timestamps_and_watermarks(
         &self,
@@ -147,6 +235,17 @@ impl<T: Record> DataStream<T> {
     }
 
     /// Groups the records by a key that is computed.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::Harness;
+    /// # fn main() -> Result<()> {
+    /// let mut harness = Harness::new(|numbers: DataStream<u64>| numbers.key_by(|n| n % 2).count());
+    /// harness.push([1, 2, 3])?;
+    /// assert_eq!(harness.take_output(), [(1, 1), (0, 1), (1, 2)]);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[track_caller]
     pub fn key_by<K: Key>(
         &self,
@@ -156,6 +255,17 @@ impl<T: Record> DataStream<T> {
     }
 
     /// Groups the records by a key that they contain.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::Harness;
+    /// # fn main() -> Result<()> {
+    /// let mut harness = Harness::new(|words: DataStream<Str>| words.key_by_ref(|word| word).count());
+    /// harness.push(["to".into(), "to".into()])?;
+    /// assert_eq!(harness.take_output(), [("to".into(), 1), ("to".into(), 2)]);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[track_caller]
     pub fn key_by_ref<K: Key>(
         &self,
@@ -218,6 +328,33 @@ impl<T: Record> DataStream<T> {
 
     /// Handles each record with a function that has side outputs, and state of the subtask: see
     /// `docs/state.md`.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::Harness;
+    /// # fn main() -> Result<()> {
+    /// /// Drops what comes a second time in a row.
+    /// #[derive(Clone, Default)]
+    /// struct Changes(Option<u64>);
+    ///
+    /// impl ProcessFunction<u64> for Changes {
+    ///     type State = ();
+    ///     type Out = u64;
+    ///
+    ///     fn process(&mut self, n: u64, ctx: &mut OperatorContext<'_, (), u64>) -> FunctionResult {
+    ///         if self.0.replace(n) != Some(n) {
+    ///             ctx.emit(n);
+    ///         }
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// let mut harness = Harness::new(|numbers: DataStream<u64>| numbers.process(Changes::default()));
+    /// harness.push([1, 1, 2, 2, 1])?;
+    /// assert_eq!(harness.take_output(), [1, 2, 1]);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[track_caller]
     pub fn process<F: ProcessFunction<T>>(&self, function: F) -> DataStream<F::Out> {
         let stream = self.try_operator("process", true, move |context| {
@@ -228,6 +365,22 @@ impl<T: Record> DataStream<T> {
 
     /// Asks somebody outside about each record, without waiting for one answer before the next question:
     /// see `docs/async.md`. The future runs in the `tokio` runtime of the job process.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::Harness;
+    /// # fn main() -> Result<()> {
+    /// let mut harness = Harness::new(|users: DataStream<u64>| {
+    ///     let options = AsyncOptions::ordered().capacity(100);
+    ///     // In place of a call over the network.
+    ///     users.async_map(options, |user| async move { Ok::<_, std::io::Error>((user, user * 10)) })
+    /// });
+    /// harness.push([1, 2])?;
+    /// harness.end()?;
+    /// assert_eq!(harness.take_output(), [(1, 10), (2, 20)]);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[track_caller]
     pub fn async_map<U, E, Fut>(
         &self,
@@ -244,6 +397,35 @@ impl<T: Record> DataStream<T> {
 
     /// The same with a function that has a beginning and an end, and says what to give when no answer
     /// comes.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::Harness;
+    /// # fn main() -> Result<()> {
+    /// /// In place of a service.
+    /// #[derive(Clone)]
+    /// struct Prices;
+    ///
+    /// impl AsyncFunction<u64> for Prices {
+    ///     type Out = (u64, u64);
+    ///
+    ///     fn call(
+    ///         &mut self,
+    ///         thing: u64,
+    ///     ) -> impl Future<Output = AsyncResult<(u64, u64)>> + Send + 'static {
+    ///         async move { Ok((thing, thing * 100)) }
+    ///     }
+    /// }
+    ///
+    /// let mut harness = Harness::new(|things: DataStream<u64>| {
+    ///     things.async_process(AsyncOptions::unordered(), Prices)
+    /// });
+    /// harness.push([3])?;
+    /// harness.end()?;
+    /// assert_eq!(harness.take_output(), [(3, 300)]);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[track_caller]
     pub fn async_process<F: AsyncFunction<T>>(
         &self,
@@ -268,6 +450,19 @@ impl<T: Record> DataStream<T> {
     }
 
     /// The records of several streams. Order is kept per stream only.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::TwoInputHarness;
+    /// # fn main() -> Result<()> {
+    /// let mut harness =
+    ///     TwoInputHarness::new(|a: DataStream<u64>, b: DataStream<u64>| a.union(&[&b]).map(|n| n));
+    /// harness.push_left([1])?;
+    /// harness.push_right([2])?;
+    /// assert_eq!(harness.take_output(), [1, 2]);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn union(&self, others: &[&DataStream<T>]) -> DataStream<T> {
         let mut union = self.clone();
         for other in others {
@@ -277,6 +472,20 @@ impl<T: Record> DataStream<T> {
     }
 
     /// To all subtasks of the next operator in turn.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::Harness;
+    /// # fn main() -> Result<()> {
+    /// let mut harness =
+    ///     Harness::new(|numbers: DataStream<u64>| numbers.rebalance().map(|n| n)).with_parallelism(2);
+    /// harness.push([1, 2, 3])?;
+    /// let mut all = harness.take_output();
+    /// all.sort_unstable();
+    /// assert_eq!(all, [1, 2, 3]);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn rebalance(&self) -> DataStream<T> {
         self.shipped(|| {
             Ship::new(ShipStrategy::Rebalance, "rebalance", |edge: &RouterContext| {
@@ -286,6 +495,20 @@ impl<T: Record> DataStream<T> {
     }
 
     /// In turn to a share of the next operator's subtasks: less traffic than [`Self::rebalance`].
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::Harness;
+    /// # fn main() -> Result<()> {
+    /// let mut harness =
+    ///     Harness::new(|numbers: DataStream<u64>| numbers.rescale().map(|n| n)).with_parallelism(2);
+    /// harness.push([1, 2, 3])?;
+    /// let mut all = harness.take_output();
+    /// all.sort_unstable();
+    /// assert_eq!(all, [1, 2, 3]);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn rescale(&self) -> DataStream<T> {
         self.shipped(|| {
             Ship::new(ShipStrategy::Rescale, "rescale", |_: &RouterContext| {
@@ -295,6 +518,20 @@ impl<T: Record> DataStream<T> {
     }
 
     /// To subtasks of the next operator at random.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::Harness;
+    /// # fn main() -> Result<()> {
+    /// let mut harness =
+    ///     Harness::new(|numbers: DataStream<u64>| numbers.shuffle().map(|n| n)).with_parallelism(2);
+    /// harness.push([1, 2, 3])?;
+    /// let mut all = harness.take_output();
+    /// all.sort_unstable();
+    /// assert_eq!(all, [1, 2, 3]);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn shuffle(&self) -> DataStream<T> {
         self.shipped(|| {
             Ship::new(ShipStrategy::Shuffle, "shuffle", |edge: &RouterContext| {
@@ -304,6 +541,20 @@ impl<T: Record> DataStream<T> {
     }
 
     /// To every subtask of the next operator.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::Harness;
+    /// # fn main() -> Result<()> {
+    /// let mut harness =
+    ///     Harness::new(|numbers: DataStream<u64>| numbers.broadcast().map(|n| n)).with_parallelism(2);
+    /// harness.push([1, 2])?;
+    /// let mut all = harness.take_output();
+    /// all.sort_unstable();
+    /// assert_eq!(all, [1, 1, 2, 2]);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn broadcast(&self) -> DataStream<T> {
         self.shipped(|| {
             Ship::new(ShipStrategy::Broadcast, "broadcast", |_: &RouterContext| {
@@ -313,11 +564,38 @@ impl<T: Record> DataStream<T> {
     }
 
     /// To the subtask of the same index; both operators must have the same parallelism.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::Harness;
+    /// # fn main() -> Result<()> {
+    /// let mut harness = Harness::new(|numbers: DataStream<u64>| {
+    ///     numbers.forward().map(|n| n + 1).set_parallelism(1)
+    /// });
+    /// harness.push([1])?;
+    /// assert_eq!(harness.take_output(), [2]);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn forward(&self) -> DataStream<T> {
         self.shipped(forward)
     }
 
     /// To the first subtask of the next operator.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::Harness;
+    /// # fn main() -> Result<()> {
+    /// let mut harness =
+    ///     Harness::new(|numbers: DataStream<u64>| numbers.global().map(|n| n)).with_parallelism(2);
+    /// harness.push([1, 2, 3])?;
+    /// let mut all = harness.take_output();
+    /// all.sort_unstable();
+    /// assert_eq!(all, [1, 2, 3]);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[track_caller]
     pub fn global(&self) -> DataStream<T> {
         self.partition(ShipStrategy::Global, "global", |_, _| 0)
@@ -325,6 +603,21 @@ impl<T: Record> DataStream<T> {
 
     /// To the subtask that the function chooses: a number below its second argument, which is the
     /// parallelism of the next operator.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::Harness;
+    /// # fn main() -> Result<()> {
+    /// let mut harness = Harness::new(|numbers: DataStream<u64>| {
+    ///     numbers.partition_custom(|n, subtasks| *n as u32 % subtasks).map(|n| n)
+    /// })
+    /// .with_parallelism(2);
+    /// harness.push([1, 2, 3, 4])?;
+    /// // What has come out, by subtask.
+    /// assert_eq!(harness.take_output(), [2, 4, 1, 3]);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[track_caller]
     pub fn partition_custom(
         &self,
@@ -370,6 +663,20 @@ impl<T: Record> DataStream<T> {
     }
 
     /// Ends the stream in a sink.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::TestEnv;
+    /// # use millstream::{sink, source};
+    /// # fn main() -> Result<()> {
+    /// let test = TestEnv::new();
+    /// let seen = sink::collect();
+    /// test.env().source("numbers", source::collection(0..3_u64)).sink("seen", seen.clone());
+    /// test.execute("numbers")?;
+    /// assert_eq!(seen.take(), [0, 1, 2]);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[track_caller]
     pub fn sink<S: Sink<T>>(&self, name: &str, sink: S) -> DataStreamSink {
         let parallelism_max = sink.parallelism_max();
@@ -507,6 +814,19 @@ macro_rules! settings {
     () => {
         /// What people see: in logs, errors, REST and metrics. A named operator keeps its identity
         /// when the program around it changes.
+        ///
+        /// ```
+        /// # use millstream::prelude::*;
+        /// # use millstream::testing::Harness;
+        /// # fn main() -> Result<()> {
+        /// let mut harness = Harness::new(|numbers: DataStream<u64>| {
+        ///     numbers.map(|n| n + 1).name("increments")
+        /// });
+        /// harness.push([1])?;
+        /// assert_eq!(harness.take_output(), [2]);
+        /// # Ok(())
+        /// # }
+        /// ```
         pub fn name(self, name: &str) -> Self {
             self.change(|node| {
                 node.name = name.to_owned();
@@ -515,32 +835,110 @@ macro_rules! settings {
         }
 
         /// The operator's identity for state and savepoints, independent of its name.
+        ///
+        /// ```
+        /// # use millstream::prelude::*;
+        /// # use millstream::testing::Harness;
+        /// # fn main() -> Result<()> {
+        /// let mut harness = Harness::new(|numbers: DataStream<u64>| {
+        ///     numbers.map(|n| n + 1).uid("increments-1")
+        /// });
+        /// harness.push([1])?;
+        /// assert_eq!(harness.take_output(), [2]);
+        /// # Ok(())
+        /// # }
+        /// ```
         pub fn uid(self, uid: &str) -> Self {
             self.change(|node| node.uid = Some(uid.to_owned()))
         }
 
         /// In how many subtasks the operator runs.
+        ///
+        /// ```
+        /// # use millstream::prelude::*;
+        /// # use millstream::testing::Harness;
+        /// # fn main() -> Result<()> {
+        /// let mut harness = Harness::new(|numbers: DataStream<u64>| {
+        ///     numbers.map(|n| n + 1).set_parallelism(1)
+        /// });
+        /// harness.push([1])?;
+        /// assert_eq!(harness.take_output(), [2]);
+        /// # Ok(())
+        /// # }
+        /// ```
         pub fn set_parallelism(self, parallelism: u32) -> Self {
             self.change(|node| node.parallelism = Some(parallelism))
         }
 
         /// How many key groups the operator has.
+        ///
+        /// ```
+        /// # use millstream::prelude::*;
+        /// # use millstream::testing::Harness;
+        /// # fn main() -> Result<()> {
+        /// let mut harness = Harness::new(|numbers: DataStream<u64>| {
+        ///     numbers.map(|n| n + 1).max_parallelism(720)
+        /// });
+        /// harness.push([1])?;
+        /// assert_eq!(harness.take_output(), [2]);
+        /// # Ok(())
+        /// # }
+        /// ```
         pub fn max_parallelism(self, groups: u32) -> Self {
             self.change(|node| node.max_parallelism = Some(groups))
         }
 
         /// Subtasks of operators of different groups never share a slot. Operators that set none
         /// are in the group of their inputs, else in `default`.
+        ///
+        /// ```
+        /// # use millstream::prelude::*;
+        /// # use millstream::testing::Harness;
+        /// # fn main() -> Result<()> {
+        /// let mut harness = Harness::new(|numbers: DataStream<u64>| {
+        ///     numbers.map(|n| n + 1).slot_sharing_group("heavy")
+        /// });
+        /// harness.push([1])?;
+        /// assert_eq!(harness.take_output(), [2]);
+        /// # Ok(())
+        /// # }
+        /// ```
         pub fn slot_sharing_group(self, group: &str) -> Self {
             self.change(|node| node.slot_sharing_group = Some(group.to_owned()))
         }
 
         /// Does not run the operator in one task with the one before it.
+        ///
+        /// ```
+        /// # use millstream::prelude::*;
+        /// # use millstream::testing::Harness;
+        /// # fn main() -> Result<()> {
+        /// let mut harness = Harness::new(|numbers: DataStream<u64>| {
+        ///     numbers.map(|n| n + 1).start_new_chain()
+        /// });
+        /// harness.push([1])?;
+        /// assert_eq!(harness.take_output(), [2]);
+        /// # Ok(())
+        /// # }
+        /// ```
         pub fn start_new_chain(self) -> Self {
             self.change(|node| node.chaining = Chaining::Head)
         }
 
         /// Runs the operator in tasks of its own.
+        ///
+        /// ```
+        /// # use millstream::prelude::*;
+        /// # use millstream::testing::Harness;
+        /// # fn main() -> Result<()> {
+        /// let mut harness = Harness::new(|numbers: DataStream<u64>| {
+        ///     numbers.map(|n| n + 1).disable_chaining()
+        /// });
+        /// harness.push([1])?;
+        /// assert_eq!(harness.take_output(), [2]);
+        /// # Ok(())
+        /// # }
+        /// ```
         pub fn disable_chaining(self) -> Self {
             self.change(|node| node.chaining = Chaining::Never)
         }

@@ -52,16 +52,49 @@ impl StreamExecutionEnvironment {
     }
 
     /// The value of the program's argument `--name`, which has to be given.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::TestEnv;
+    /// # fn main() -> Result<()> {
+    /// let test = TestEnv::new().with_arguments(["--input", "words.txt"]);
+    /// assert_eq!(test.env().arg("input")?, "words.txt");
+    /// assert!(test.env().arg("output").is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn arg(&self, name: &str) -> Result<String> {
         self.shared.args.require(name)
     }
 
     /// The value of the program's argument `--name`, if it is given.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::TestEnv;
+    /// # fn main() -> Result<()> {
+    /// let test = TestEnv::new().with_arguments(["--input", "words.txt"]);
+    /// assert_eq!(test.env().arg_opt("input").as_deref(), Some("words.txt"));
+    /// assert_eq!(test.env().arg_opt("output"), None);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn arg_opt(&self, name: &str) -> Option<String> {
         self.shared.args.get(name)
     }
 
     /// The value of the program's argument `--name`, read from text, if it is given.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::TestEnv;
+    /// # fn main() -> Result<()> {
+    /// let test = TestEnv::new().with_arguments(["--times", "3"]);
+    /// let times = test.env().arg_parsed("times")?.unwrap_or(1);
+    /// assert_eq!(times, 3);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn arg_parsed<T: std::str::FromStr<Err: std::fmt::Display>>(
         &self,
         name: &str,
@@ -70,6 +103,22 @@ impl StreamExecutionEnvironment {
     }
 
     /// The parallelism of operators that set none. The command line's `--parallelism` comes first.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::TestEnv;
+    /// # use millstream::{sink, source};
+    /// # fn main() -> Result<()> {
+    /// let test = TestEnv::new();
+    /// let env = test.env();
+    /// env.set_parallelism(1);
+    /// let seen = sink::collect();
+    /// env.source("numbers", source::collection(0..3_u64)).sink("seen", seen.clone());
+    /// env.execute("numbers")?;
+    /// assert_eq!(seen.take(), [0, 1, 2]);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn set_parallelism(&self, parallelism: u32) -> &Self {
         let mut settings = self.shared.settings.borrow_mut();
         settings.parallelism = self.shared.args.parallelism.or(Some(parallelism));
@@ -78,24 +127,92 @@ impl StreamExecutionEnvironment {
     }
 
     /// The number of key groups of operators that set none.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::TestEnv;
+    /// # use millstream::{sink, source};
+    /// # fn main() -> Result<()> {
+    /// let test = TestEnv::new();
+    /// let env = test.env();
+    /// env.set_max_parallelism(720);
+    /// let seen = sink::collect();
+    /// env.source("numbers", source::collection(0..3_u64)).sink("seen", seen.clone());
+    /// env.execute("numbers")?;
+    /// assert_eq!(seen.take(), [0, 1, 2]);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn set_max_parallelism(&self, max_parallelism: u32) -> &Self {
         self.shared.settings.borrow_mut().max_parallelism = Some(max_parallelism);
         self
     }
 
     /// How bounded input is treated. A `-D execution.runtime-mode` is overridden.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::TestEnv;
+    /// # use millstream::{sink, source};
+    /// # fn main() -> Result<()> {
+    /// let test = TestEnv::new();
+    /// let env = test.env();
+    /// env.set_runtime_mode(RuntimeExecutionMode::Batch);
+    /// let counts = sink::collect();
+    /// env.source("numbers", source::collection([5_u64, 5, 5]))
+    ///     .key_by(|n| *n)
+    ///     .count()
+    ///     .sink("counts", counts.clone());
+    /// env.execute("numbers")?;
+    /// // One final count for each key.
+    /// assert_eq!(counts.take(), [(5, 3)]);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn set_runtime_mode(&self, mode: RuntimeExecutionMode) -> &Self {
         self.shared.settings.borrow_mut().mode = Some(mode);
         self
     }
 
     /// Runs each operator in tasks of its own.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::TestEnv;
+    /// # use millstream::{sink, source};
+    /// # fn main() -> Result<()> {
+    /// let test = TestEnv::new();
+    /// let env = test.env();
+    /// env.disable_operator_chaining();
+    /// let seen = sink::collect();
+    /// env.source("numbers", source::collection(0..3_u64)).sink("seen", seen.clone());
+    /// env.execute("numbers")?;
+    /// assert_eq!(seen.take(), [0, 1, 2]);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn disable_operator_chaining(&self) -> &Self {
         self.shared.settings.borrow_mut().chaining_disabled = true;
         self
     }
 
     /// Sets a configuration key of the job. The command line's `-D` comes first.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::TestEnv;
+    /// # use millstream::{sink, source};
+    /// # fn main() -> Result<()> {
+    /// let test = TestEnv::new();
+    /// let env = test.env();
+    /// env.configure("execution.runtime-mode", "BATCH");
+    /// let seen = sink::collect();
+    /// env.source("numbers", source::collection(0..3_u64)).sink("seen", seen.clone());
+    /// env.execute("numbers")?;
+    /// assert_eq!(seen.take(), [0, 1, 2]);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn configure(&self, key: &str, value: &str) -> &Self {
         if !self.shared.args.configuration.contains_key(key) {
             let mut settings = self.shared.settings.borrow_mut();
@@ -110,6 +227,18 @@ impl StreamExecutionEnvironment {
     ///
     /// Job processes run the program's `main` again up to `execute`; anything they compute there on
     /// their own could differ.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::TestEnv;
+    /// # fn main() -> Result<()> {
+    /// let test = TestEnv::new();
+    /// let now = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    /// let started = test.env().plan_value("started", || now().map_or(0, |now| now.as_secs()))?;
+    /// assert_eq!(test.env().plan_value("started", || 0_u64)?, started);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn plan_value<T: Record>(&self, name: &str, compute: impl FnOnce() -> T) -> Result<T> {
         let known = self.shared.settings.borrow().plan_values.get(name).cloned();
         if let Some(bytes) = known {
@@ -131,6 +260,21 @@ impl StreamExecutionEnvironment {
     /// [`TaskContext::cached_file`](millstream_operator::context::TaskContext::cached_file).
     ///
     /// Whether it is there is looked at by `execute`. A name stands for one path.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::TestEnv;
+    /// # use millstream::{sink, source};
+    /// # fn main() -> Result<()> {
+    /// let test = TestEnv::new();
+    /// let env = test.env();
+    /// env.register_cached_file("/nowhere/model.bin", "model")?;
+    /// env.source("numbers", source::collection(0..3_u64)).sink("seen", sink::collect());
+    /// let error = env.execute("numbers").expect_err("it is not there").to_string();
+    /// assert!(error.contains("`model`") && error.contains("/nowhere/model.bin"));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn register_cached_file(&self, path: impl Into<PathBuf>, name: &str) -> Result<()> {
         let path = path.into();
         let mut settings = self.shared.settings.borrow_mut();
@@ -144,6 +288,21 @@ impl StreamExecutionEnvironment {
     }
 
     /// The records of a source.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::TestEnv;
+    /// # use millstream::{sink, source};
+    /// # fn main() -> Result<()> {
+    /// let test = TestEnv::new();
+    /// let env = test.env();
+    /// let seen = sink::collect();
+    /// env.source("numbers", source::collection(0..3_u64)).sink("seen", seen.clone());
+    /// env.execute("numbers")?;
+    /// assert_eq!(seen.take(), [0, 1, 2]);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[track_caller]
     pub fn source<T: Record, S: Source<T>>(&self, name: &str, source: S) -> DataStream<T> {
         let (bounded, replays) = (source.is_bounded(), source.can_replay());
@@ -194,11 +353,43 @@ impl StreamExecutionEnvironment {
     }
 
     /// Runs what was declared since the last `execute`, and waits for its end.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::TestEnv;
+    /// # use millstream::{sink, source};
+    /// # fn main() -> Result<()> {
+    /// let test = TestEnv::new();
+    /// let env = test.env();
+    /// let seen = sink::collect();
+    /// env.source("numbers", source::collection(0..3_u64)).sink("seen", seen.clone());
+    /// let result = env.execute("numbers")?;
+    /// assert!(result.accumulators.is_empty());
+    /// assert_eq!(seen.take(), [0, 1, 2]);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn execute(&self, name: &str) -> Result<JobResult> {
         self.execute_async(name)?.wait()
     }
 
     /// Begins to run what was declared since the last `execute`.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::TestEnv;
+    /// # use millstream::{sink, source};
+    /// # fn main() -> Result<()> {
+    /// let test = TestEnv::new();
+    /// let env = test.env();
+    /// let seen = sink::collect();
+    /// env.source("numbers", source::collection(0..3_u64)).sink("seen", seen.clone());
+    /// let running = env.execute_async("numbers")?;
+    /// running.wait()?;
+    /// assert_eq!(seen.take(), [0, 1, 2]);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn execute_async(&self, name: &str) -> Result<JobClient> {
         self.shared.args.check_all_asked()?;
         let graph = std::mem::take(&mut *self.shared.graph.borrow_mut());

@@ -50,16 +50,59 @@ impl JobClient {
     }
 
     /// The job's id.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::TestEnv;
+    /// # use millstream::{sink, source};
+    /// # fn main() -> Result<()> {
+    /// let test = TestEnv::new();
+    /// let env = test.env();
+    /// env.source("numbers", source::collection(0..3_u64)).sink("seen", sink::collect());
+    /// let job = env.execute_async("numbers")?;
+    /// println!("job {}", job.job_id());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn job_id(&self) -> JobId {
         self.0.job()
     }
 
     /// How the job stands.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::TestEnv;
+    /// # use millstream::{sink, source};
+    /// # fn main() -> Result<()> {
+    /// let test = TestEnv::new();
+    /// let env = test.env();
+    /// env.source("numbers", source::collection(0..3_u64)).sink("seen", sink::collect());
+    /// let job = env.execute_async("numbers")?;
+    /// assert_eq!(job.status()?.to_string(), "RUNNING");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn status(&self) -> Result<JobStatus> {
         self.0.status()
     }
 
     /// Asks for the job's end; [`JobClient::wait`] then tells when it has come.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::TestEnv;
+    /// # use millstream::{sink, source};
+    /// # fn main() -> Result<()> {
+    /// let test = TestEnv::new();
+    /// let env = test.env();
+    /// env.source("numbers", source::collection(0..3_u64)).sink("seen", sink::collect());
+    /// let job = env.execute_async("numbers")?;
+    /// job.cancel()?;
+    /// assert!(job.wait().is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn cancel(&self) -> Result<()> {
         self.0.cancel()
     }
@@ -72,11 +115,41 @@ impl JobClient {
     }
 
     /// The address of REST, if the job can be watched there.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::TestEnv;
+    /// # use millstream::{sink, source};
+    /// # fn main() -> Result<()> {
+    /// let test = TestEnv::new();
+    /// let env = test.env();
+    /// env.source("numbers", source::collection(0..3_u64)).sink("seen", sink::collect());
+    /// let job = env.execute_async("numbers")?;
+    /// // Tests have none; embedded programs and clusters have.
+    /// assert_eq!(job.web_interface(), None);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn web_interface(&self) -> Option<String> {
         self.0.web_interface()
     }
 
     /// Waits for the job's end: an error if it failed or was cancelled.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::TestEnv;
+    /// # use millstream::{sink, source};
+    /// # fn main() -> Result<()> {
+    /// let test = TestEnv::new();
+    /// let env = test.env();
+    /// env.source("numbers", source::collection(0..3_u64)).sink("seen", sink::collect());
+    /// let job = env.execute_async("numbers")?;
+    /// let result = job.wait()?;
+    /// assert!(result.accumulators.is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn wait(mut self) -> Result<JobResult> {
         self.0.wait()
     }

@@ -28,6 +28,28 @@ pub struct IntervalJoined<K, L, R> {
 
 impl<K: Key, L: Record> KeyedStream<K, L> {
     /// Brings another stream with the same keys together with this one, to be joined in windows.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::TwoInputHarness;
+    /// # use std::time::Duration;
+    /// # fn main() -> Result<()> {
+    /// let mut harness = TwoInputHarness::new(
+    ///     |orders: DataStream<(u64, u64)>, prices: DataStream<(u64, u64)>| {
+    ///         let (orders, prices) = (orders.key_by(|order| order.0), prices.key_by(|price| price.0));
+    ///         orders
+    ///             .join(&prices)
+    ///             .window(TumblingEventTimeWindows::of(Duration::from_secs(10)))
+    ///             .apply(|order, price| order.1 * price.1)
+    ///     },
+    /// );
+    /// harness.push_left_at([((7, 3), 1_000)])?;
+    /// harness.push_right_at([((7, 20), 2_000)])?;
+    /// harness.end()?;
+    /// assert_eq!(harness.take_output(), [60]);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn join<R: Record>(&self, other: &KeyedStream<K, R>) -> JoinedStreams<K, L, R> {
         JoinedStreams { both: self.either(other) }
     }
@@ -35,6 +57,26 @@ impl<K: Key, L: Record> KeyedStream<K, L> {
     /// Pairs of records of the two streams: the time of the other stream's record is at least that of
     /// this stream's and `lower_ms`, and at most that and `upper_ms`, which may be negative. Each pair is
     /// given once, with the greater of its times. Late records find no partners.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::TwoInputHarness;
+    /// # fn main() -> Result<()> {
+    /// let mut harness = TwoInputHarness::new(
+    ///     |orders: DataStream<(u64, u64)>, prices: DataStream<(u64, u64)>| {
+    ///         let (orders, prices) = (orders.key_by(|order| order.0), prices.key_by(|price| price.0));
+    ///         orders
+    ///             .interval_join(&prices, 0, 5_000)
+    ///             .process(|order, price| order.1 * price.1)
+    ///     },
+    /// );
+    /// harness.push_left_at([((7, 3), 1_000)])?;
+    /// harness.push_right_at([((7, 20), 2_000)])?;
+    /// harness.end()?;
+    /// assert_eq!(harness.take_output(), [60]);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn interval_join<R: Record>(
         &self,
         other: &KeyedStream<K, R>,
@@ -59,6 +101,25 @@ impl<K: Key, L: Record> KeyedStream<K, L> {
 
 impl<K: Key, L: Record, R: Record> JoinedStreams<K, L, R> {
     /// Records meet in windows.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::TwoInputHarness;
+    /// # use std::time::Duration;
+    /// # fn main() -> Result<()> {
+    /// let mut harness = TwoInputHarness::new(|left: DataStream<u64>, right: DataStream<u64>| {
+    ///     left.key_by(|n| *n)
+    ///         .join(&right.key_by(|n| *n))
+    ///         .window(TumblingEventTimeWindows::of(Duration::from_secs(10)))
+    ///         .apply(|a, b| a + b)
+    /// });
+    /// harness.push_left_at([(7, 1_000)])?;
+    /// harness.push_right_at([(7, 2_000)])?;
+    /// harness.end()?;
+    /// assert_eq!(harness.take_output(), [14]);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn window(&self, assigner: impl WindowAssigner<Either<L, R>>) -> JoinedWindows<K, L, R> {
         JoinedWindows { windows: self.both.window(assigner) }
     }
@@ -66,16 +127,77 @@ impl<K: Key, L: Record, R: Record> JoinedStreams<K, L, R> {
 
 impl<K: Key, L: Record, R: Record> JoinedWindows<K, L, R> {
     /// See [`WindowedStream::trigger`].
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::TwoInputHarness;
+    /// # use std::time::Duration;
+    /// # fn main() -> Result<()> {
+    /// let mut harness = TwoInputHarness::new(|left: DataStream<u64>, right: DataStream<u64>| {
+    ///     left.key_by(|n| *n)
+    ///         .join(&right.key_by(|n| *n))
+    ///         .window(TumblingEventTimeWindows::of(Duration::from_secs(10)))
+    ///         .trigger(CountTrigger::of(2))
+    ///         .apply(|a, b| a + b)
+    /// });
+    /// harness.push_left_at([(7, 1_000)])?;
+    /// harness.push_right_at([(7, 2_000)])?;
+    /// assert_eq!(harness.take_output(), [14]);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn trigger(self, trigger: impl Trigger<Either<L, R>>) -> Self {
         Self { windows: self.windows.trigger(trigger) }
     }
 
     /// See [`WindowedStream::allowed_lateness`].
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::TwoInputHarness;
+    /// # use std::time::Duration;
+    /// # fn main() -> Result<()> {
+    /// let mut harness = TwoInputHarness::new(|left: DataStream<u64>, right: DataStream<u64>| {
+    ///     left.key_by(|n| *n)
+    ///         .join(&right.key_by(|n| *n))
+    ///         .window(TumblingEventTimeWindows::of(Duration::from_secs(10)))
+    ///         .allowed_lateness(Duration::from_secs(60))
+    ///         .apply(|a, b| a + b)
+    /// });
+    /// harness.push_left_at([(7, 1_000)])?;
+    /// harness.advance_watermark(20_000)?;
+    /// harness.push_right_at([(7, 2_000)])?;
+    /// assert_eq!(harness.take_output(), [14]);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn allowed_lateness(self, lateness: Duration) -> Self {
         Self { windows: self.windows.allowed_lateness(lateness) }
     }
 
     /// Gives what the function makes of each pair: an inner join.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::TwoInputHarness;
+    /// # use std::time::Duration;
+    /// # fn main() -> Result<()> {
+    /// let mut harness = TwoInputHarness::new(
+    ///     |orders: DataStream<(u64, u64)>, prices: DataStream<(u64, u64)>| {
+    ///         let (orders, prices) = (orders.key_by(|order| order.0), prices.key_by(|price| price.0));
+    ///         orders
+    ///             .join(&prices)
+    ///             .window(TumblingEventTimeWindows::of(Duration::from_secs(10)))
+    ///             .apply(|order, price| order.1 * price.1)
+    ///     },
+    /// );
+    /// harness.push_left_at([((7, 3), 1_000)])?;
+    /// harness.push_right_at([((7, 20), 2_000)])?;
+    /// harness.end()?;
+    /// assert_eq!(harness.take_output(), [60]);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[track_caller]
     pub fn apply<O: Record>(
         &self,
@@ -85,6 +207,46 @@ impl<K: Key, L: Record, R: Record> JoinedWindows<K, L, R> {
     }
 
     /// Gives all records of both streams at once to a function: outer joins and others of one's own.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::TwoInputHarness;
+    /// # use std::time::Duration;
+    /// # fn main() -> Result<()> {
+    /// /// Orders without a price.
+    /// #[derive(Clone)]
+    /// struct WithoutPrice;
+    ///
+    /// impl CoGroupFunction<u64, u64, u64> for WithoutPrice {
+    ///     type Out = u64;
+    ///
+    ///     fn co_group(
+    ///         &mut self,
+    ///         orders: Vec<u64>,
+    ///         prices: Vec<u64>,
+    ///         ctx: &mut WindowContext<'_, u64, u64>,
+    ///     ) -> FunctionResult {
+    ///         if prices.is_empty() {
+    ///             orders.into_iter().for_each(|order| ctx.emit(order));
+    ///         }
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// let mut harness = TwoInputHarness::new(|orders: DataStream<u64>, prices: DataStream<u64>| {
+    ///     orders
+    ///         .key_by(|order| *order)
+    ///         .join(&prices.key_by(|price| *price))
+    ///         .window(TumblingEventTimeWindows::of(Duration::from_secs(10)))
+    ///         .co_group(WithoutPrice)
+    /// });
+    /// harness.push_left_at([(7, 1_000), (8, 1_000)])?;
+    /// harness.push_right_at([(7, 2_000)])?;
+    /// harness.end()?;
+    /// assert_eq!(harness.take_output(), [8]);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[track_caller]
     pub fn co_group<F: CoGroupFunction<K, L, R>>(&self, function: F) -> DataStream<F::Out> {
         self.windows.process(CoGroup(function))
@@ -93,6 +255,26 @@ impl<K: Key, L: Record, R: Record> JoinedWindows<K, L, R> {
 
 impl<K: Key, L: Record, R: Record> IntervalJoined<K, L, R> {
     /// Gives what the function makes of each pair.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::TwoInputHarness;
+    /// # fn main() -> Result<()> {
+    /// let mut harness = TwoInputHarness::new(
+    ///     |orders: DataStream<(u64, u64)>, prices: DataStream<(u64, u64)>| {
+    ///         let (orders, prices) = (orders.key_by(|order| order.0), prices.key_by(|price| price.0));
+    ///         orders
+    ///             .interval_join(&prices, 0, 5_000)
+    ///             .process(|order, price| order.1 * price.1)
+    ///     },
+    /// );
+    /// harness.push_left_at([((7, 3), 1_000)])?;
+    /// harness.push_right_at([((7, 20), 2_000)])?;
+    /// harness.end()?;
+    /// assert_eq!(harness.take_output(), [60]);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[track_caller]
     pub fn process<O: Record>(
         &self,

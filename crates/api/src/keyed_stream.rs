@@ -58,6 +58,19 @@ impl<K: Key, T: Record> KeyedStream<K, T> {
     }
 
     /// Changes a value per key with each of its records. `init` makes the value of a new key.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::Harness;
+    /// # fn main() -> Result<()> {
+    /// let mut harness = Harness::new(|numbers: DataStream<(u64, u64)>| {
+    ///     numbers.key_by(|number| number.0).fold(|| 1, |product: &mut u64, number| *product *= number.1)
+    /// });
+    /// harness.push([(7, 2), (7, 5)])?;
+    /// assert_eq!(harness.take_output(), [(7, 2), (7, 10)]);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[track_caller]
     pub fn fold<A: Record>(
         &self,
@@ -82,6 +95,19 @@ impl<K: Key, T: Record> KeyedStream<K, T> {
     }
 
     /// Joins each record to what the key's former records gave. The first passes as it is.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::Harness;
+    /// # fn main() -> Result<()> {
+    /// let mut harness = Harness::new(|numbers: DataStream<(u64, u64)>| {
+    ///     numbers.key_by(|number| number.0).reduce(|a, b| (a.0, a.1 + b.1))
+    /// });
+    /// harness.push([(7, 2), (7, 5)])?;
+    /// assert_eq!(harness.take_output(), [(7, 2), (7, 7)]);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[track_caller]
     pub fn reduce(&self, join: impl Fn(T, T) -> T + Clone + Send + 'static) -> DataStream<T> {
         self.reduce_as("reduce", join)
@@ -103,12 +129,38 @@ impl<K: Key, T: Record> KeyedStream<K, T> {
     }
 
     /// The number of records per key.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::Harness;
+    /// # fn main() -> Result<()> {
+    /// let mut harness = Harness::new(|numbers: DataStream<(u64, u64)>| {
+    ///     numbers.key_by(|number| number.0).count()
+    /// });
+    /// harness.push([(7, 2), (7, 5)])?;
+    /// assert_eq!(harness.take_output(), [(7, 1), (7, 2)]);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[track_caller]
     pub fn count(&self) -> DataStream<(K, u64)> {
         self.fold_as("count", || 0, |count: &mut u64, _| *count += 1)
     }
 
     /// The sum of a number of each record, per key.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::Harness;
+    /// # fn main() -> Result<()> {
+    /// let mut harness = Harness::new(|numbers: DataStream<(u64, u64)>| {
+    ///     numbers.key_by(|number| number.0).sum(|number| number.1)
+    /// });
+    /// harness.push([(7, 2), (7, 5)])?;
+    /// assert_eq!(harness.take_output(), [(7, 2), (7, 7)]);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[track_caller]
     pub fn sum<N: Record + AddAssign + Default>(
         &self,
@@ -118,6 +170,19 @@ impl<K: Key, T: Record> KeyedStream<K, T> {
     }
 
     /// The least value of the records, per key. Of values that cannot be compared the first stays.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::Harness;
+    /// # fn main() -> Result<()> {
+    /// let mut harness = Harness::new(|numbers: DataStream<(u64, u64)>| {
+    ///     numbers.key_by(|number| number.0).min(|number| number.1)
+    /// });
+    /// harness.push([(7, 2), (7, 5)])?;
+    /// assert_eq!(harness.take_output(), [(7, 2), (7, 2)]);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[track_caller]
     pub fn min<V: Record + PartialOrd>(
         &self,
@@ -127,6 +192,19 @@ impl<K: Key, T: Record> KeyedStream<K, T> {
     }
 
     /// The greatest value of the records, per key. Of values that cannot be compared the first stays.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::Harness;
+    /// # fn main() -> Result<()> {
+    /// let mut harness = Harness::new(|numbers: DataStream<(u64, u64)>| {
+    ///     numbers.key_by(|number| number.0).max(|number| number.1)
+    /// });
+    /// harness.push([(7, 2), (7, 5)])?;
+    /// assert_eq!(harness.take_output(), [(7, 2), (7, 5)]);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[track_caller]
     pub fn max<V: Record + PartialOrd>(
         &self,
@@ -156,6 +234,43 @@ impl<K: Key, T: Record> KeyedStream<K, T> {
     }
 
     /// Handles each record with a function that has state and timers per key: see `docs/state.md`.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::Harness;
+    /// # fn main() -> Result<()> {
+    /// /// Numbers the records of each key.
+    /// #[derive(Clone)]
+    /// struct Numbered;
+    ///
+    /// #[derive(KeyedState)]
+    /// struct Seen {
+    ///     count: u64,
+    /// }
+    ///
+    /// impl KeyedProcessFunction<u64, u64> for Numbered {
+    ///     type State = Seen;
+    ///     type Out = (u64, u64);
+    ///
+    ///     fn process(
+    ///         &mut self,
+    ///         n: u64,
+    ///         ctx: &mut ProcessContext<'_, u64, Seen, (u64, u64)>,
+    ///     ) -> FunctionResult {
+    ///         ctx.state.count += 1;
+    ///         let count = ctx.state.count;
+    ///         ctx.emit((n, count));
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// let mut harness =
+    ///     Harness::new(|numbers: DataStream<u64>| numbers.key_by(|n| *n).process(Numbered));
+    /// harness.push([4, 9, 4])?;
+    /// assert_eq!(harness.take_output(), [(4, 1), (9, 1), (4, 2)]);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[track_caller]
     pub fn process<F: KeyedProcessFunction<K, T>>(&self, function: F) -> DataStream<F::Out> {
         self.process_as("process", function)
@@ -175,6 +290,21 @@ impl<K: Key, T: Record> KeyedStream<K, T> {
     }
 
     /// The same records on the same way, by key, for an operator that knows of no keys.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::Harness;
+    /// # fn main() -> Result<()> {
+    /// let mut harness = Harness::new(|numbers: DataStream<u64>| {
+    ///     // All sevens are in one subtask.
+    ///     numbers.key_by(|n| *n).ungrouped().map(|n| n + 1)
+    /// })
+    /// .with_parallelism(2);
+    /// harness.push([7, 7])?;
+    /// assert_eq!(harness.take_output(), [8, 8]);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn ungrouped(&self) -> DataStream<T> {
         self.stream.clone()
     }
@@ -192,6 +322,18 @@ impl<K: Key, T: Record> KeyedStream<K, T> {
     ///
     /// Results then change in larger steps: a count may go from 3 to 7 at once. Final results are
     /// the same.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::Harness;
+    /// # fn main() -> Result<()> {
+    /// let mut harness = Harness::new(|words: DataStream<u64>| words.key_by(|n| *n).combine().count());
+    /// harness.push([5, 5, 5])?;
+    /// harness.end()?;
+    /// assert_eq!(harness.take_output().last(), Some(&(5, 3)));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn combine(&self) -> CombinedStream<K, T> {
         let selector = self.selector.clone();
         CombinedStream { stream: self.stream.straight(), selector }
@@ -206,12 +348,46 @@ pub struct CombinedStream<K, T> {
 
 impl<K: Key, T: Record> CombinedStream<K, T> {
     /// The number of records per key.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::Harness;
+    /// # fn main() -> Result<()> {
+    /// let mut harness = Harness::new(|numbers: DataStream<u64>| {
+    ///     numbers
+    ///         .key_by(|n| *n)
+    ///         .combine()
+    ///         .count()
+    /// });
+    /// harness.push([5, 5])?;
+    /// harness.end()?;
+    /// assert_eq!(harness.take_output().last(), Some(&(5, 2)));
+    /// # Ok(())
+    /// # }
+    /// ```
     #[track_caller]
     pub fn count(&self) -> DataStream<(K, u64)> {
         self.aggregate("count", |_| 1, |count: &mut u64, _| *count += 1, |a, b| *a += b)
     }
 
     /// The sum of a number of each record, per key.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::Harness;
+    /// # fn main() -> Result<()> {
+    /// let mut harness = Harness::new(|numbers: DataStream<u64>| {
+    ///     numbers
+    ///         .key_by(|n| *n)
+    ///         .combine()
+    ///         .sum(|n| *n)
+    /// });
+    /// harness.push([5, 5])?;
+    /// harness.end()?;
+    /// assert_eq!(harness.take_output().last(), Some(&(5, 10)));
+    /// # Ok(())
+    /// # }
+    /// ```
     #[track_caller]
     pub fn sum<N: Record + AddAssign>(
         &self,
@@ -225,6 +401,23 @@ impl<K: Key, T: Record> CombinedStream<K, T> {
 
     /// Any aggregate that can be made in parts: `begin` makes one of a record, `add` adds a record,
     /// `merge` adds another part.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::Harness;
+    /// # fn main() -> Result<()> {
+    /// let mut harness = Harness::new(|numbers: DataStream<u64>| {
+    ///     numbers
+    ///         .key_by(|n| *n)
+    ///         .combine()
+    ///         .aggregate("most", |n| n, |most, n| *most = n.max(*most), |a, b| *a = b.max(*a))
+    /// });
+    /// harness.push([5, 5])?;
+    /// harness.end()?;
+    /// assert_eq!(harness.take_output().last(), Some(&(5, 5)));
+    /// # Ok(())
+    /// # }
+    /// ```
     #[track_caller]
     pub fn aggregate<A: Record>(
         &self,

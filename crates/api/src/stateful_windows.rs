@@ -12,6 +12,50 @@ use millstream_operator::window::{AggregateFunction, StatefulWindowFunction};
 impl<K: Key, T: Record> WindowedStream<K, T> {
     /// Gives all records of a window to a function that has state per window and per key: see
     /// `docs/event-time.md`. Panics if windows merge and the function has state per window.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::Harness;
+    /// # use std::time::Duration;
+    /// # fn main() -> Result<()> {
+    /// /// Numbers the windows of each key.
+    /// #[derive(Clone)]
+    /// struct Numbered;
+    ///
+    /// #[derive(KeyedState)]
+    /// struct Seen {
+    ///     windows: u64,
+    /// }
+    ///
+    /// impl StatefulWindowFunction<u64, Vec<(u64, u64)>> for Numbered {
+    ///     type WindowState = ();
+    ///     type GlobalState = Seen;
+    ///     type Out = (u64, Vec<(u64, u64)>);
+    ///
+    ///     fn process(
+    ///         &mut self,
+    ///         value: Vec<(u64, u64)>,
+    ///         ctx: &mut StatefulWindowContext<'_, u64, (), Seen, Self::Out>,
+    ///     ) -> FunctionResult {
+    ///         ctx.global_state.windows += 1;
+    ///         let number = ctx.global_state.windows;
+    ///         ctx.emit((number, value));
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// let mut harness = Harness::new(|numbers: DataStream<(u64, u64)>| {
+    ///     numbers
+    ///         .key_by(|number| number.0)
+    ///         .window(TumblingEventTimeWindows::of(Duration::from_secs(10)))
+    ///         .process_with_state(Numbered)
+    /// });
+    /// harness.push_at([((7, 2), 1_000), ((7, 6), 2_000), ((7, 3), 15_000)])?;
+    /// harness.end()?;
+    /// assert_eq!(harness.take_output(), [(1, vec![(7, 2), (7, 6)]), (2, vec![(7, 3)])]);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[track_caller]
     pub fn process_with_state<F: StatefulWindowFunction<K, Vec<T>>>(
         &self,
@@ -29,6 +73,50 @@ impl<K: Key, T: Record> WindowedStream<K, T> {
 
     /// Joins the records of a window and gives what that makes to a function that has state per window and
     /// per key. Panics if windows merge and the function has state per window.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::Harness;
+    /// # use std::time::Duration;
+    /// # fn main() -> Result<()> {
+    /// /// Numbers the windows of each key.
+    /// #[derive(Clone)]
+    /// struct Numbered;
+    ///
+    /// #[derive(KeyedState)]
+    /// struct Seen {
+    ///     windows: u64,
+    /// }
+    ///
+    /// impl StatefulWindowFunction<u64, (u64, u64)> for Numbered {
+    ///     type WindowState = ();
+    ///     type GlobalState = Seen;
+    ///     type Out = (u64, (u64, u64));
+    ///
+    ///     fn process(
+    ///         &mut self,
+    ///         value: (u64, u64),
+    ///         ctx: &mut StatefulWindowContext<'_, u64, (), Seen, Self::Out>,
+    ///     ) -> FunctionResult {
+    ///         ctx.global_state.windows += 1;
+    ///         let number = ctx.global_state.windows;
+    ///         ctx.emit((number, value));
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// let mut harness = Harness::new(|numbers: DataStream<(u64, u64)>| {
+    ///     numbers
+    ///         .key_by(|number| number.0)
+    ///         .window(TumblingEventTimeWindows::of(Duration::from_secs(10)))
+    ///         .reduce_process_with_state(|a, b| (a.0, a.1 + b.1), Numbered)
+    /// });
+    /// harness.push_at([((7, 2), 1_000), ((7, 6), 2_000), ((7, 3), 15_000)])?;
+    /// harness.end()?;
+    /// assert_eq!(harness.take_output(), [(1, (7, 8)), (2, (7, 3))]);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[track_caller]
     pub fn reduce_process_with_state<F: StatefulWindowFunction<K, T>>(
         &self,
@@ -56,6 +144,75 @@ impl<K: Key, T: Record> WindowedStream<K, T> {
     /// What an [`AggregateFunction`] makes of the records, given to a function that has state per window
     /// and per key. Only the accumulator is kept. Panics if windows merge and the function has state per
     /// window.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::Harness;
+    /// # use std::time::Duration;
+    /// # fn main() -> Result<()> {
+    /// /// The mean.
+    /// struct Mean;
+    ///
+    /// impl AggregateFunction for Mean {
+    ///     type In = (u64, u64);
+    ///     type Accumulator = (u64, u64);
+    ///     type Out = u64;
+    ///
+    ///     fn create_accumulator() -> (u64, u64) {
+    ///         (0, 0)
+    ///     }
+    ///
+    ///     fn add((sum, count): &mut (u64, u64), number: (u64, u64)) {
+    ///         (*sum, *count) = (*sum + number.1, *count + 1);
+    ///     }
+    ///
+    ///     fn merge((sum, count): &mut (u64, u64), other: (u64, u64)) {
+    ///         (*sum, *count) = (*sum + other.0, *count + other.1);
+    ///     }
+    ///
+    ///     fn get_result((sum, count): &(u64, u64)) -> u64 {
+    ///         sum / count
+    ///     }
+    /// }
+    ///
+    /// /// Numbers the windows of each key.
+    /// #[derive(Clone)]
+    /// struct Numbered;
+    ///
+    /// #[derive(KeyedState)]
+    /// struct Seen {
+    ///     windows: u64,
+    /// }
+    ///
+    /// impl StatefulWindowFunction<u64, u64> for Numbered {
+    ///     type WindowState = ();
+    ///     type GlobalState = Seen;
+    ///     type Out = (u64, u64);
+    ///
+    ///     fn process(
+    ///         &mut self,
+    ///         value: u64,
+    ///         ctx: &mut StatefulWindowContext<'_, u64, (), Seen, Self::Out>,
+    ///     ) -> FunctionResult {
+    ///         ctx.global_state.windows += 1;
+    ///         let number = ctx.global_state.windows;
+    ///         ctx.emit((number, value));
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// let mut harness = Harness::new(|numbers: DataStream<(u64, u64)>| {
+    ///     numbers
+    ///         .key_by(|number| number.0)
+    ///         .window(TumblingEventTimeWindows::of(Duration::from_secs(10)))
+    ///         .aggregate_process_with_state(Mean, Numbered)
+    /// });
+    /// harness.push_at([((7, 2), 1_000), ((7, 6), 2_000), ((7, 3), 15_000)])?;
+    /// harness.end()?;
+    /// assert_eq!(harness.take_output(), [(1, 4), (2, 3)]);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[track_caller]
     pub fn aggregate_process_with_state<A, F>(
         &self,

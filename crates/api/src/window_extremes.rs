@@ -9,6 +9,25 @@ use millstream_operator::window::pane_operator::Emit;
 
 impl<K: Key, T: Record> WindowedStream<K, T> {
     /// The least value of the records. Of values that cannot be compared the first stays.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::Harness;
+    /// # use std::time::Duration;
+    /// # fn main() -> Result<()> {
+    /// let mut harness = Harness::new(|numbers: DataStream<(u64, u64)>| {
+    ///     numbers
+    ///         .key_by(|number| number.0)
+    ///         .window(TumblingEventTimeWindows::of(Duration::from_secs(10)))
+    ///         .min(|number| number.1)
+    /// });
+    /// harness.push_at([((7, 2), 1_000), ((7, 5), 2_000), ((7, 3), 15_000)])?;
+    /// harness.end()?;
+    /// let values: Vec<u64> = harness.take_output().into_iter().map(|row| row.value).collect();
+    /// assert_eq!(values, [2, 3]);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[track_caller]
     pub fn min<V: Record + PartialOrd>(
         &self,
@@ -18,6 +37,25 @@ impl<K: Key, T: Record> WindowedStream<K, T> {
     }
 
     /// The greatest value of the records. Of values that cannot be compared the first stays.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::Harness;
+    /// # use std::time::Duration;
+    /// # fn main() -> Result<()> {
+    /// let mut harness = Harness::new(|numbers: DataStream<(u64, u64)>| {
+    ///     numbers
+    ///         .key_by(|number| number.0)
+    ///         .window(TumblingEventTimeWindows::of(Duration::from_secs(10)))
+    ///         .max(|number| number.1)
+    /// });
+    /// harness.push_at([((7, 2), 1_000), ((7, 5), 2_000), ((7, 3), 15_000)])?;
+    /// harness.end()?;
+    /// let values: Vec<u64> = harness.take_output().into_iter().map(|row| row.value).collect();
+    /// assert_eq!(values, [5, 3]);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[track_caller]
     pub fn max<V: Record + PartialOrd>(
         &self,
@@ -27,6 +65,24 @@ impl<K: Key, T: Record> WindowedStream<K, T> {
     }
 
     /// The record with the least value; of several the first.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::Harness;
+    /// # use std::time::Duration;
+    /// # fn main() -> Result<()> {
+    /// let mut harness = Harness::new(|numbers: DataStream<(u64, u64)>| {
+    ///     numbers
+    ///         .key_by(|number| number.0)
+    ///         .window(TumblingEventTimeWindows::of(Duration::from_secs(10)))
+    ///         .min_by(|number| number.1)
+    /// });
+    /// harness.push_at([((7, 2), 1_000), ((7, 5), 2_000), ((7, 3), 15_000)])?;
+    /// harness.end()?;
+    /// assert_eq!(harness.take_output(), [(7, 2), (7, 3)]);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[track_caller]
     pub fn min_by<V: PartialOrd>(
         &self,
@@ -36,6 +92,24 @@ impl<K: Key, T: Record> WindowedStream<K, T> {
     }
 
     /// The record with the greatest value; of several the first.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::Harness;
+    /// # use std::time::Duration;
+    /// # fn main() -> Result<()> {
+    /// let mut harness = Harness::new(|numbers: DataStream<(u64, u64)>| {
+    ///     numbers
+    ///         .key_by(|number| number.0)
+    ///         .window(TumblingEventTimeWindows::of(Duration::from_secs(10)))
+    ///         .max_by(|number| number.1)
+    /// });
+    /// harness.push_at([((7, 2), 1_000), ((7, 5), 2_000), ((7, 3), 15_000)])?;
+    /// harness.end()?;
+    /// assert_eq!(harness.take_output(), [(7, 5), (7, 3)]);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[track_caller]
     pub fn max_by<V: PartialOrd>(
         &self,

@@ -42,18 +42,63 @@ pub struct WindowedStream<K, T> {
 
 impl<K: Key, T: Record> KeyedStream<K, T> {
     /// Groups the records further, by windows.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::Harness;
+    /// # use std::time::Duration;
+    /// # fn main() -> Result<()> {
+    /// let mut harness = Harness::new(|numbers: DataStream<(u64, u64)>| {
+    ///     numbers
+    ///         .key_by(|number| number.0)
+    ///         .window(TumblingEventTimeWindows::of(Duration::from_secs(10)))
+    ///         .count()
+    /// });
+    /// harness.push_at([((7, 2), 1_000), ((7, 5), 2_000), ((7, 3), 15_000)])?;
+    /// harness.end()?;
+    /// let values: Vec<u64> = harness.take_output().into_iter().map(|row| row.value).collect();
+    /// assert_eq!(values, [2, 1]);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn window(&self, assigner: impl WindowAssigner<T>) -> WindowedStream<K, T> {
         WindowedStream::new(self.clone(), assigner)
     }
 
     /// Windows of so many records of a key each. Of the last, which does not become full, nothing is
     /// given.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::Harness;
+    /// # fn main() -> Result<()> {
+    /// let mut harness = Harness::new(|numbers: DataStream<(u64, u64)>| {
+    ///     numbers.key_by(|number| number.0).count_window(2).reduce(|a, b| (a.0, a.1 + b.1))
+    /// });
+    /// harness.push([(7, 1), (7, 2), (7, 3), (7, 4), (7, 5)])?;
+    /// assert_eq!(harness.take_output(), [(7, 3), (7, 7)]);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[track_caller]
     pub fn count_window(&self, size: u64) -> WindowedStream<K, T> {
         self.window(GlobalWindows).trigger(PurgingTrigger::of(CountTrigger::of(size)))
     }
 
     /// With each `slide`-th record of a key a window of the last `size` records.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::Harness;
+    /// # fn main() -> Result<()> {
+    /// let mut harness = Harness::new(|numbers: DataStream<(u64, u64)>| {
+    ///     numbers.key_by(|number| number.0).count_window_sliding(3, 2).reduce(|a, b| (a.0, a.1 + b.1))
+    /// });
+    /// harness.push([(7, 1), (7, 2), (7, 3), (7, 4)])?;
+    /// assert_eq!(harness.take_output(), [(7, 3), (7, 9)]);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[track_caller]
     pub fn count_window_sliding(&self, size: usize, slide: u64) -> WindowedStream<K, T> {
         self.window(GlobalWindows).evictor(CountEvictor::of(size)).trigger(CountTrigger::of(slide))
@@ -62,6 +107,22 @@ impl<K: Key, T: Record> KeyedStream<K, T> {
 
 impl<T: Record> DataStream<T> {
     /// Groups all records by windows, in one subtask.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::Harness;
+    /// # use std::time::Duration;
+    /// # fn main() -> Result<()> {
+    /// let mut harness = Harness::new(|numbers: DataStream<u64>| {
+    ///     let minute = TumblingEventTimeWindows::of(Duration::from_secs(60));
+    ///     numbers.window_all(minute).reduce(|a, b| a + b)
+    /// });
+    /// harness.push_at([(1, 1_000), (2, 2_000), (3, 61_000)])?;
+    /// harness.end()?;
+    /// assert_eq!(harness.take_output(), [3, 3]);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[track_caller]
     pub fn window_all(&self, assigner: impl WindowAssigner<T>) -> WindowedStream<(), T> {
         self.key_by(|_| ()).window(assigner).alone()
@@ -87,17 +148,76 @@ impl<K: Key, T: Record> WindowedStream<K, T> {
     }
 
     /// Fires when this trigger says so, and not when time has come to the end of a window.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::Harness;
+    /// # use std::time::Duration;
+    /// # fn main() -> Result<()> {
+    /// let mut harness = Harness::new(|numbers: DataStream<(u64, u64)>| {
+    ///     numbers
+    ///         .key_by(|number| number.0)
+    ///         .window(TumblingEventTimeWindows::of(Duration::from_secs(10)))
+    ///         .trigger(PurgingTrigger::of(CountTrigger::of(2)))
+    ///         .count()
+    /// });
+    /// harness.push_at([((7, 2), 1_000), ((7, 5), 2_000), ((7, 3), 15_000)])?;
+    /// harness.end()?;
+    /// let values: Vec<u64> = harness.take_output().into_iter().map(|row| row.value).collect();
+    /// assert_eq!(values, [2]);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn trigger(self, trigger: impl Trigger<T>) -> Self {
         Self { trigger: Some(Box::new(trigger)), ..self }
     }
 
     /// Drops records when a window fires. All records of a window are then kept.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::Harness;
+    /// # use std::time::Duration;
+    /// # fn main() -> Result<()> {
+    /// let mut harness = Harness::new(|numbers: DataStream<(u64, u64)>| {
+    ///     numbers
+    ///         .key_by(|number| number.0)
+    ///         .window(TumblingEventTimeWindows::of(Duration::from_secs(10)))
+    ///         .evictor(CountEvictor::of(1))
+    ///         .reduce(|a, b| (a.0, a.1 + b.1))
+    /// });
+    /// harness.push_at([((7, 2), 1_000), ((7, 5), 2_000), ((7, 3), 15_000)])?;
+    /// harness.end()?;
+    /// assert_eq!(harness.take_output(), [(7, 5), (7, 3)]);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn evictor(self, evictor: impl Evictor<T>) -> Self {
         Self { evictor: Some(Box::new(evictor)), ..self }
     }
 
     /// Keeps windows in event time for so long after they have fired: a late record that comes by then
     /// lets its window fire again. Without this, late records are dropped.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::Harness;
+    /// # use std::time::Duration;
+    /// # fn main() -> Result<()> {
+    /// let mut harness = Harness::new(|numbers: DataStream<(u64, u64)>| {
+    ///     numbers
+    ///         .key_by(|number| number.0)
+    ///         .window(TumblingEventTimeWindows::of(Duration::from_secs(10)))
+    ///         .allowed_lateness(Duration::from_secs(60))
+    ///         .reduce(|a, b| (a.0, a.1 + b.1))
+    /// });
+    /// harness.push_at([((7, 2), 1_000)])?;
+    /// harness.advance_watermark(20_000)?;
+    /// harness.push_at([((7, 5), 2_000)])?;
+    /// assert_eq!(harness.take_output(), [(7, 2), (7, 7)]);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn allowed_lateness(self, lateness: Duration) -> Self {
         let allowed_lateness = i64::try_from(lateness.as_millis()).unwrap_or(i64::MAX);
         Self { allowed_lateness, ..self }
@@ -105,11 +225,51 @@ impl<K: Key, T: Record> WindowedStream<K, T> {
 
     /// Gives records that are too late for all of their windows out under a tag, with their times: to
     /// whoever reads `side_output(&tag)` of the stream of results. Without this they are dropped.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::Harness;
+    /// # use std::time::Duration;
+    /// # fn main() -> Result<()> {
+    /// let late = OutputTag::new("late");
+    /// let tag = late.clone();
+    /// let mut harness = Harness::new(move |numbers: DataStream<(u64, u64)>| {
+    ///     numbers
+    ///         .key_by(|number| number.0)
+    ///         .window(TumblingEventTimeWindows::of(Duration::from_secs(10)))
+    ///         .side_output_late_data(&tag)
+    ///         .count()
+    /// })
+    /// .with_side_output(&late);
+    /// harness.advance_watermark(20_000)?;
+    /// harness.push_at([((7, 5), 2_000)])?;
+    /// assert_eq!(harness.take_side_output(&late)?, [(7, 5)]);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn side_output_late_data(self, tag: &OutputTag<T>) -> Self {
         Self { late: Some(tag.clone()), ..self }
     }
 
     /// Joins the records of a window, in the order in which they come.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::Harness;
+    /// # use std::time::Duration;
+    /// # fn main() -> Result<()> {
+    /// let mut harness = Harness::new(|numbers: DataStream<(u64, u64)>| {
+    ///     numbers
+    ///         .key_by(|number| number.0)
+    ///         .window(TumblingEventTimeWindows::of(Duration::from_secs(10)))
+    ///         .reduce(|a, b| (a.0, a.1 + b.1))
+    /// });
+    /// harness.push_at([((7, 2), 1_000), ((7, 5), 2_000), ((7, 3), 15_000)])?;
+    /// harness.end()?;
+    /// assert_eq!(harness.take_output(), [(7, 7), (7, 3)]);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[track_caller]
     pub fn reduce(&self, join: impl Fn(T, T) -> T + Clone + Send + 'static) -> DataStream<T> {
         let emit = |_: &TaskContext| {
@@ -123,6 +283,42 @@ impl<K: Key, T: Record> WindowedStream<K, T> {
     }
 
     /// Joins the records of a window and gives what that makes to a function, with key and window.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::Harness;
+    /// # use std::time::Duration;
+    /// # fn main() -> Result<()> {
+    /// /// The end of the window, and what is in it.
+    /// #[derive(Clone)]
+    /// struct Ends;
+    ///
+    /// impl ProcessWindowFunction<u64, (u64, u64)> for Ends {
+    ///     type Out = (Timestamp, (u64, u64));
+    ///
+    ///     fn process(
+    ///         &mut self,
+    ///         value: (u64, u64),
+    ///         ctx: &mut WindowContext<'_, u64, Self::Out>,
+    ///     ) -> FunctionResult {
+    ///         let end = ctx.window().end;
+    ///         ctx.emit((end, value));
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// let mut harness = Harness::new(|numbers: DataStream<(u64, u64)>| {
+    ///     numbers
+    ///         .key_by(|number| number.0)
+    ///         .window(TumblingEventTimeWindows::of(Duration::from_secs(10)))
+    ///         .reduce_process(|a, b| (a.0, a.1 + b.1), Ends)
+    /// });
+    /// harness.push_at([((7, 2), 1_000), ((7, 5), 2_000), ((7, 3), 15_000)])?;
+    /// harness.end()?;
+    /// assert_eq!(harness.take_output(), [(10_000, (7, 7)), (20_000, (7, 3))]);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[track_caller]
     pub fn reduce_process<F: ProcessWindowFunction<K, T>>(
         &self,
@@ -159,6 +355,25 @@ impl<K: Key, T: Record> WindowedStream<K, T> {
     /// Values cannot be joined: where windows overlap, each record is added to each of its windows, and
     /// sessions are refused. [`fold_merging`](Self::fold_merging) and [`aggregate`](Self::aggregate) have
     /// neither limit.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::Harness;
+    /// # use std::time::Duration;
+    /// # fn main() -> Result<()> {
+    /// let mut harness = Harness::new(|numbers: DataStream<(u64, u64)>| {
+    ///     numbers
+    ///         .key_by(|number| number.0)
+    ///         .window(TumblingEventTimeWindows::of(Duration::from_secs(10)))
+    ///         .fold(|| 1, |product: &mut u64, number| *product *= number.1)
+    /// });
+    /// harness.push_at([((7, 2), 1_000), ((7, 5), 2_000), ((7, 3), 15_000)])?;
+    /// harness.end()?;
+    /// let values: Vec<u64> = harness.take_output().into_iter().map(|row| row.value).collect();
+    /// assert_eq!(values, [10, 3]);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[track_caller]
     pub fn fold<A: Record>(
         &self,
@@ -170,6 +385,29 @@ impl<K: Key, T: Record> WindowedStream<K, T> {
     }
 
     /// As [`fold`](Self::fold), for values that can be joined: `merge` adds what came later.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::Harness;
+    /// # use std::time::Duration;
+    /// # fn main() -> Result<()> {
+    /// let mut harness = Harness::new(|numbers: DataStream<(u64, u64)>| {
+    ///     numbers
+    ///         .key_by(|number| number.0)
+    ///         .window(EventTimeSessionWindows::with_gap(Duration::from_secs(10)))
+    ///         .fold_merging(
+    ///             || 0,
+    ///             |most: &mut u64, number| *most = number.1.max(*most),
+    ///             |most, other| *most = other.max(*most),
+    ///         )
+    /// });
+    /// harness.push_at([((7, 2), 1_000), ((7, 5), 8_000), ((7, 3), 30_000)])?;
+    /// harness.end()?;
+    /// let values: Vec<u64> = harness.take_output().into_iter().map(|row| row.value).collect();
+    /// assert_eq!(values, [5, 3]);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[track_caller]
     pub fn fold_merging<A: Record>(
         &self,
@@ -181,6 +419,25 @@ impl<K: Key, T: Record> WindowedStream<K, T> {
     }
 
     /// The number of records.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::Harness;
+    /// # use std::time::Duration;
+    /// # fn main() -> Result<()> {
+    /// let mut harness = Harness::new(|numbers: DataStream<(u64, u64)>| {
+    ///     numbers
+    ///         .key_by(|number| number.0)
+    ///         .window(TumblingEventTimeWindows::of(Duration::from_secs(10)))
+    ///         .count()
+    /// });
+    /// harness.push_at([((7, 2), 1_000), ((7, 5), 2_000), ((7, 3), 15_000)])?;
+    /// harness.end()?;
+    /// let values: Vec<u64> = harness.take_output().into_iter().map(|row| row.value).collect();
+    /// assert_eq!(values, [2, 1]);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[track_caller]
     pub fn count(&self) -> DataStream<Windowed<K, u64>> {
         let merge = |count: &mut u64, other: u64| *count += other;
@@ -189,6 +446,25 @@ impl<K: Key, T: Record> WindowedStream<K, T> {
     }
 
     /// The sum of a number of each record.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::Harness;
+    /// # use std::time::Duration;
+    /// # fn main() -> Result<()> {
+    /// let mut harness = Harness::new(|numbers: DataStream<(u64, u64)>| {
+    ///     numbers
+    ///         .key_by(|number| number.0)
+    ///         .window(TumblingEventTimeWindows::of(Duration::from_secs(10)))
+    ///         .sum(|number| number.1)
+    /// });
+    /// harness.push_at([((7, 2), 1_000), ((7, 5), 2_000), ((7, 3), 15_000)])?;
+    /// harness.end()?;
+    /// let values: Vec<u64> = harness.take_output().into_iter().map(|row| row.value).collect();
+    /// assert_eq!(values, [7, 3]);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[track_caller]
     pub fn sum<N: Record + AddAssign + Default>(
         &self,
@@ -200,6 +476,50 @@ impl<K: Key, T: Record> WindowedStream<K, T> {
     }
 
     /// What an [`AggregateFunction`] makes of the records.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::Harness;
+    /// # use std::time::Duration;
+    /// # fn main() -> Result<()> {
+    /// /// The mean.
+    /// struct Mean;
+    ///
+    /// impl AggregateFunction for Mean {
+    ///     type In = (u64, u64);
+    ///     type Accumulator = (u64, u64);
+    ///     type Out = u64;
+    ///
+    ///     fn create_accumulator() -> (u64, u64) {
+    ///         (0, 0)
+    ///     }
+    ///
+    ///     fn add((sum, count): &mut (u64, u64), number: (u64, u64)) {
+    ///         (*sum, *count) = (*sum + number.1, *count + 1);
+    ///     }
+    ///
+    ///     fn merge((sum, count): &mut (u64, u64), other: (u64, u64)) {
+    ///         (*sum, *count) = (*sum + other.0, *count + other.1);
+    ///     }
+    ///
+    ///     fn get_result((sum, count): &(u64, u64)) -> u64 {
+    ///         sum / count
+    ///     }
+    /// }
+    ///
+    /// let mut harness = Harness::new(|numbers: DataStream<(u64, u64)>| {
+    ///     numbers
+    ///         .key_by(|number| number.0)
+    ///         .window(TumblingEventTimeWindows::of(Duration::from_secs(10)))
+    ///         .aggregate(Mean)
+    /// });
+    /// harness.push_at([((7, 2), 1_000), ((7, 6), 2_000), ((7, 3), 15_000)])?;
+    /// harness.end()?;
+    /// let values: Vec<u64> = harness.take_output().into_iter().map(|row| row.value).collect();
+    /// assert_eq!(values, [4, 3]);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[track_caller]
     pub fn aggregate<A: AggregateFunction<In = T, Out: Record>>(
         &self,
@@ -216,6 +536,67 @@ impl<K: Key, T: Record> WindowedStream<K, T> {
 
     /// What an [`AggregateFunction`] makes of the records, given to a function with key and window. Only
     /// the accumulator is kept.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::Harness;
+    /// # use std::time::Duration;
+    /// # fn main() -> Result<()> {
+    /// /// The mean.
+    /// struct Mean;
+    ///
+    /// impl AggregateFunction for Mean {
+    ///     type In = (u64, u64);
+    ///     type Accumulator = (u64, u64);
+    ///     type Out = u64;
+    ///
+    ///     fn create_accumulator() -> (u64, u64) {
+    ///         (0, 0)
+    ///     }
+    ///
+    ///     fn add((sum, count): &mut (u64, u64), number: (u64, u64)) {
+    ///         (*sum, *count) = (*sum + number.1, *count + 1);
+    ///     }
+    ///
+    ///     fn merge((sum, count): &mut (u64, u64), other: (u64, u64)) {
+    ///         (*sum, *count) = (*sum + other.0, *count + other.1);
+    ///     }
+    ///
+    ///     fn get_result((sum, count): &(u64, u64)) -> u64 {
+    ///         sum / count
+    ///     }
+    /// }
+    ///
+    /// /// The end of the window, and what is in it.
+    /// #[derive(Clone)]
+    /// struct Ends;
+    ///
+    /// impl ProcessWindowFunction<u64, u64> for Ends {
+    ///     type Out = (Timestamp, u64);
+    ///
+    ///     fn process(
+    ///         &mut self,
+    ///         value: u64,
+    ///         ctx: &mut WindowContext<'_, u64, Self::Out>,
+    ///     ) -> FunctionResult {
+    ///         let end = ctx.window().end;
+    ///         ctx.emit((end, value));
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// let mut harness = Harness::new(|numbers: DataStream<(u64, u64)>| {
+    ///     numbers
+    ///         .key_by(|number| number.0)
+    ///         .window(TumblingEventTimeWindows::of(Duration::from_secs(10)))
+    ///         .aggregate_process(Mean, Ends)
+    /// });
+    /// harness.push_at([((7, 2), 1_000), ((7, 6), 2_000), ((7, 3), 15_000)])?;
+    /// harness.end()?;
+    /// assert_eq!(harness.take_output(), [(10_000, 4), (20_000, 3)]);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[track_caller]
     pub fn aggregate_process<A, F>(&self, _aggregate: A, function: F) -> DataStream<F::Out>
     where
@@ -245,6 +626,43 @@ impl<K: Key, T: Record> WindowedStream<K, T> {
 
     /// Gives all records of a window to a function. They are kept until then: where a number or a sum
     /// is enough, `aggregate_process` takes far less.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # use millstream::testing::Harness;
+    /// # use std::time::Duration;
+    /// # fn main() -> Result<()> {
+    /// /// The end of the window, and what is in it.
+    /// #[derive(Clone)]
+    /// struct Ends;
+    ///
+    /// impl ProcessWindowFunction<u64, Vec<(u64, u64)>> for Ends {
+    ///     type Out = (Timestamp, Vec<(u64, u64)>);
+    ///
+    ///     fn process(
+    ///         &mut self,
+    ///         value: Vec<(u64, u64)>,
+    ///         ctx: &mut WindowContext<'_, u64, Self::Out>,
+    ///     ) -> FunctionResult {
+    ///         let end = ctx.window().end;
+    ///         ctx.emit((end, value));
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// let mut harness = Harness::new(|numbers: DataStream<(u64, u64)>| {
+    ///     numbers
+    ///         .key_by(|number| number.0)
+    ///         .window(TumblingEventTimeWindows::of(Duration::from_secs(10)))
+    ///         .process(Ends)
+    /// });
+    /// harness.push_at([((7, 2), 1_000), ((7, 5), 2_000), ((7, 3), 15_000)])?;
+    /// harness.end()?;
+    /// let expected = [(10_000, vec![(7, 2), (7, 5)]), (20_000, vec![(7, 3)])];
+    /// assert_eq!(harness.take_output(), expected);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[track_caller]
     pub fn process<F: ProcessWindowFunction<K, Vec<T>>>(&self, function: F) -> DataStream<F::Out> {
         let emit = move |context: &TaskContext| processing::<K, Vec<T>, F>(&function, context);
