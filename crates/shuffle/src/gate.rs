@@ -9,6 +9,7 @@ use crate::edge::Edge;
 use crate::element::{Ahead, Control, Element, Found};
 use crate::in_flight::{InFlightRows, encode_batch};
 use crate::registry::PartitionRegistry;
+use crate::stored::StoredReader;
 use crate::subpartition::Subpartition;
 use crate::sync::Arc;
 use crate::wake::Wake;
@@ -42,6 +43,8 @@ pub struct PartitionUnavailable {
     pub partition: PartitionId,
     /// Why.
     pub reason: String,
+    /// The connection to it broke. What is whole can be read over another one.
+    pub disconnected: bool,
 }
 
 /// All channels of one edge into one task.
@@ -63,6 +66,8 @@ pub struct InputGate {
     network: Network,
     here: ResourceId,
     wake: Wake,
+    /// Its exchange is blocking: what it reads is whole, on the disk of its producer's worker.
+    blocking: bool,
     /// Records read so far.
     records: u64,
     /// Bytes from other processes over channels that have ended.
@@ -78,6 +83,10 @@ enum Channel {
     Local(Arc<Subpartition>),
     /// A queue that the network fills.
     Remote(RemoteChannel),
+    /// A file on this worker.
+    Stored(PartitionId, StoredReader),
+    /// What should be there is not, or not readable.
+    Lost(PartitionUnavailable),
     /// Nothing will come.
     Ended,
 }
@@ -104,6 +113,7 @@ impl InputGate {
             network,
             here,
             wake: wake.with_urgency(),
+            blocking: false,
             records: 0,
             ended_bytes: 0,
         }
@@ -112,6 +122,12 @@ impl InputGate {
     /// The edge that it reads.
     pub fn of_edge(mut self, edge: Edge) -> Self {
         self.edge = edge;
+        self
+    }
+
+    /// Whether what it reads was stored by producers that have finished.
+    pub fn blocking(mut self, blocking: bool) -> Self {
+        self.blocking = blocking;
         self
     }
 
@@ -132,7 +148,7 @@ impl InputGate {
         match &self.channels[channel] {
             Channel::Local(queue) => queue.look_ahead(),
             Channel::Remote(channel) => channel.look_ahead(),
-            Channel::Unknown(_) | Channel::Pending(..) | Channel::Ended => Ahead::default(),
+            _ => Ahead::default(),
         }
     }
 
@@ -143,7 +159,7 @@ impl InputGate {
         match &self.channels[channel] {
             Channel::Local(queue) => queue.overtake(checkpoint, rows),
             Channel::Remote(channel) => channel.overtake(checkpoint, rows),
-            Channel::Unknown(_) | Channel::Pending(..) | Channel::Ended => false,
+            _ => false,
         }
     }
 
@@ -182,11 +198,27 @@ impl InputGate {
     fn connect(&self, descriptor: InputChannelDescriptor, now: Instant) -> Channel {
         let Some(location) = &descriptor.location else { return Channel::Unknown(descriptor) };
         if location.resource == self.here {
-            return self.find_local(descriptor, now);
+            return match self.blocking {
+                true => self.find_stored(&descriptor),
+                false => self.find_local(descriptor, now),
+            };
         }
         let address = &location.data_address;
         let (partition, subpartition) = (descriptor.partition, descriptor.subpartition);
         Channel::Remote(self.network.subscribe(address, partition, subpartition, self.wake.clone()))
+    }
+
+    /// It was whole before we began: if it is not there now, it will never be.
+    fn find_stored(&self, descriptor: &InputChannelDescriptor) -> Channel {
+        let partition = descriptor.partition;
+        let stored = self.registry.stored();
+        let found = stored.and_then(|stored| stored.open(partition, descriptor.subpartition));
+        let reason = match found {
+            Some(Ok(reader)) => return Channel::Stored(partition, reader),
+            Some(Err(error)) => error.to_string(),
+            None => "it is not on this worker".to_owned(),
+        };
+        Channel::Lost(PartitionUnavailable { partition, reason, disconnected: false })
     }
 
     fn find_local(&self, descriptor: InputChannelDescriptor, since: Instant) -> Channel {
@@ -262,7 +294,7 @@ impl InputGate {
                 if now.duration_since(since) > PRODUCER_WAIT {
                     let partition = descriptor.partition;
                     let reason = format!("its producer did not appear within {PRODUCER_WAIT:?}");
-                    return Err(PartitionUnavailable { partition, reason });
+                    return Err(PartitionUnavailable { partition, reason, disconnected: false });
                 }
                 self.channels[index] = self.find_local(descriptor, since);
                 match self.channels[index] {
@@ -279,7 +311,16 @@ impl InputGate {
                 }
                 Some(Element::Control(control)) => Found::Control(control),
             }),
-            Channel::Remote(channel) => channel.poll(buffer, now),
+            // What is not whole cannot be read on: nobody knows what was seen of it.
+            Channel::Remote(channel) => channel.poll(buffer, now).map_err(|unavailable| {
+                let disconnected = unavailable.disconnected && self.blocking;
+                PartitionUnavailable { disconnected, ..unavailable }
+            }),
+            Channel::Stored(partition, reader) => reader.poll(buffer).map_err(|error| {
+                let (partition, reason) = (*partition, error.to_string());
+                PartitionUnavailable { partition, reason, disconnected: false }
+            }),
+            Channel::Lost(unavailable) => Err(unavailable.clone()),
         }
     }
 
@@ -287,7 +328,7 @@ impl InputGate {
         match &self.channels[index] {
             Channel::Local(queue) => queue.release(),
             Channel::Remote(channel) => self.ended_bytes += channel.bytes(),
-            Channel::Unknown(_) | Channel::Pending(..) | Channel::Ended => (),
+            _ => (),
         }
         self.channels[index] = Channel::Ended;
         self.alive -= 1;
@@ -299,6 +340,7 @@ impl InputGate {
             Channel::Unknown(_) | Channel::Pending(..) | Channel::Ended => true,
             Channel::Local(queue) => queue.is_empty(),
             Channel::Remote(channel) => channel.is_empty(),
+            Channel::Stored(..) | Channel::Lost(_) => false,
         };
         let mut channels = self.channels.iter().zip(&self.blocked);
         self.alive > 0 && channels.all(|(channel, blocked)| *blocked || nothing(channel))
@@ -311,7 +353,7 @@ impl InputGate {
         let pending = polled.filter_map(|(channel, _)| match channel {
             Channel::Pending(_, since) => Some(*since + PRODUCER_WAIT),
             Channel::Remote(channel) => channel.deadline(),
-            Channel::Unknown(_) | Channel::Local(_) | Channel::Ended => None,
+            _ => None,
         });
         pending.min()
     }
@@ -338,7 +380,7 @@ impl Drop for InputGate {
             match channel {
                 Channel::Local(queue) => queue.release(),
                 Channel::Pending(descriptor, _) => self.registry.forget_wait(descriptor.partition),
-                Channel::Unknown(_) | Channel::Remote(_) | Channel::Ended => (),
+                _ => (),
             }
         }
     }

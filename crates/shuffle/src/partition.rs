@@ -3,12 +3,17 @@
 //! The writer belongs to the producer's thread. It routes a batch only when every queue has room
 //! for one more, so nothing is ever half routed, and no wait for one consumer can hold back what
 //! another already has. Partial batches stay open until they are full or the task flushes them.
+//!
+//! The partition of a blocking exchange has no queues: full batches go to local disk (see [`crate::stored`]),
+//! where there is always room, and partial ones wait for nobody.
 
 use crate::batch::{AnyBatch, BoxBatch, Columns};
 use crate::edge::Edge;
 use crate::element::{Control, Watermark};
 use crate::in_flight::InFlightRows;
-use crate::subpartition::{RowTooLong, Subpartition};
+use crate::stored::StoredWriter;
+use crate::stored::writer::NotStored;
+use crate::subpartition::Subpartition;
 use crate::sync::Arc;
 use millstream_core::checkpoint::CheckpointId;
 use millstream_core::ids::PartitionId;
@@ -20,7 +25,7 @@ use millstream_core::record::{DecodeError, Schema};
 pub struct ResultPartition {
     /// Its name.
     pub id: PartitionId,
-    /// One per consumer that it feeds.
+    /// One per consumer that it feeds; none where it is stored.
     pub subpartitions: Vec<Arc<Subpartition>>,
     /// Makes empty batches of the record type: for consumers that decode.
     pub prototype: BatchPrototype,
@@ -190,19 +195,21 @@ impl Router for HashRouter {
     }
 }
 
-/// Something was written that a consumer in another process cannot get.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+/// Something was written that cannot get to its consumer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("partition {partition} cannot be written: {cause}")]
 pub struct PartitionNotWritable {
     /// Which.
     pub partition: PartitionId,
     /// Why.
-    pub cause: RowTooLong,
+    pub cause: NotStored,
 }
 
 /// The producer's half of a partition.
 pub struct PartitionWriter {
     shared: Arc<ResultPartition>,
+    /// Where it goes if consumers read it later.
+    stored: Option<StoredWriter>,
     router: Box<dyn Router>,
     /// One batch per consumer, not yet full.
     open: Vec<BoxBatch>,
@@ -229,12 +236,33 @@ pub struct OvertakenOutput {
 impl PartitionWriter {
     /// Writes to the queues of `shared`.
     pub fn new(shared: Arc<ResultPartition>, router: Box<dyn Router>) -> Self {
-        let open: Vec<BoxBatch> =
-            shared.subpartitions.iter().map(|_| shared.prototype.make()).collect();
+        let consumers = shared.subpartitions.len();
+        Self::over(shared, consumers, router, None)
+    }
+
+    /// Writes to a file, from which consumers read when it is whole.
+    pub fn storing(
+        id: PartitionId,
+        prototype: BatchPrototype,
+        router: Box<dyn Router>,
+        stored: StoredWriter,
+    ) -> Self {
+        let (consumers, subpartitions) = (stored.consumers(), Vec::new());
+        let shared = Arc::new(ResultPartition { id, subpartitions, prototype });
+        Self::over(shared, consumers, router, Some(stored))
+    }
+
+    fn over(
+        shared: Arc<ResultPartition>,
+        consumers: usize,
+        router: Box<dyn Router>,
+        stored: Option<StoredWriter>,
+    ) -> Self {
+        let open: Vec<BoxBatch> = (0..consumers).map(|_| shared.prototype.make()).collect();
         let target = open.first().map_or(1, |batch| batch.target());
         // Nobody's: no barrier overtakes its records.
         let ship = ShipStrategy::Forward;
-        Self { shared, router, open, target, records: 0, ship }
+        Self { shared, stored, router, open, target, records: 0, ship }
     }
 
     /// Says how records find their consumer.
@@ -260,7 +288,7 @@ impl PartitionWriter {
         self.records += batch.len() as u64;
         if self.open.len() == 1 {
             self.router.prepare(batch.as_mut());
-            if self.open[0].is_empty() && batch.len() * 2 >= self.target {
+            if self.open[0].is_empty() && batch.len() * 2 >= self.target && self.stored.is_none() {
                 // As it is; an emptied batch takes its place.
                 return self.shared.subpartitions[0].push(batch);
             }
@@ -276,12 +304,30 @@ impl PartitionWriter {
     }
 
     fn send(&mut self, consumer: usize) {
-        self.shared.subpartitions[consumer].push(&mut self.open[consumer]);
+        match &mut self.stored {
+            None => self.shared.subpartitions[consumer].push(&mut self.open[consumer]),
+            Some(stored) => {
+                stored.push(consumer, self.open[consumer].as_ref());
+                self.open[consumer].clear();
+            }
+        }
+    }
+
+    /// Stores the partial batches too: something comes that is to come after them.
+    fn store_open(&mut self) -> Option<&mut StoredWriter> {
+        self.stored.as_ref()?;
+        (0..self.open.len()).for_each(|consumer| self.send(consumer));
+        self.stored.as_mut()
+    }
+
+    /// Whether consumers read it later.
+    pub fn is_stored(&self) -> bool {
+        self.stored.is_some()
     }
 
     /// Whether a partial batch waits to be flushed.
     pub fn has_open(&self) -> bool {
-        self.open.iter().any(|batch| !batch.is_empty())
+        !self.is_stored() && self.open.iter().any(|batch| !batch.is_empty())
     }
 
     /// Sends the partial batches whose queues have room; whether none is left.
@@ -291,6 +337,9 @@ impl PartitionWriter {
 
     /// The same, if so many batches may wait besides in each queue.
     pub fn flush_beyond(&mut self, overdraft: usize) -> bool {
+        if self.is_stored() {
+            return true;
+        }
         let mut all = true;
         for consumer in 0..self.open.len() {
             if self.open[consumer].is_empty() {
@@ -314,11 +363,13 @@ impl PartitionWriter {
     /// and what is encoded leaves without the task: credit that comes wakes it only if it waits for
     /// room.
     pub fn pump(&mut self) -> Result<(), PartitionNotWritable> {
+        let partition = self.shared.id;
         for queue in &self.shared.subpartitions {
-            let partition = self.shared.id;
-            queue.pump().map_err(|cause| PartitionNotWritable { partition, cause })?;
+            let told = |cause| PartitionNotWritable { partition, cause: NotStored::Row(cause) };
+            queue.pump().map_err(told)?;
         }
-        Ok(())
+        let stored = self.stored.as_ref().map_or(Ok(()), StoredWriter::check);
+        stored.map_err(|cause| PartitionNotWritable { partition, cause })
     }
 
     /// Whether [`PartitionWriter::pump`] has something to do. After [`PartitionWriter::finish`] it
@@ -348,6 +399,12 @@ impl PartitionWriter {
     /// before it comes before it.
     pub fn push_watermark(&mut self, watermark: Watermark) {
         assert!(!self.has_open(), "flushed before the watermark is told");
+        if !watermark.is_idle()
+            && let Some(stored) = self.store_open()
+        {
+            // Who is idle now says nothing to those who read later.
+            stored.push_watermark(watermark.time);
+        }
         for queue in &self.shared.subpartitions {
             queue.push_control(Control::Watermark(watermark));
         }
@@ -378,9 +435,13 @@ impl PartitionWriter {
         all
     }
 
-    /// Says that nothing will follow. Only after a complete flush.
+    /// Says that nothing will follow. Only after a complete flush. Whether what is stored is whole is
+    /// told by [`PartitionWriter::pump`].
     pub fn finish(&mut self) {
         assert!(!self.has_open(), "flushed before the end is told");
+        if let Some(stored) = self.store_open() {
+            stored.finish();
+        }
         for queue in &self.shared.subpartitions {
             queue.push_control(Control::EndOfPartition);
         }

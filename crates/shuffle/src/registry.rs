@@ -1,6 +1,7 @@
 //! Where the producers and consumers of one process find each other.
 
 use crate::partition::ResultPartition;
+use crate::stored::StoredPartitions;
 use crate::subpartition::Subpartition;
 use crate::sync::{Arc, Mutex, lock};
 use crate::wake::Wake;
@@ -10,7 +11,11 @@ use std::collections::BTreeMap;
 
 /// The partitions of one process. Cheap to clone.
 #[derive(Clone, Default)]
-pub struct PartitionRegistry(Arc<Mutex<State>>);
+pub struct PartitionRegistry {
+    state: Arc<Mutex<State>>,
+    /// Where partitions are that are read when they are whole, if there may be some.
+    stored: Option<StoredPartitions>,
+}
 
 #[derive(Default)]
 struct State {
@@ -33,10 +38,22 @@ impl PartitionRegistry {
         Self::default()
     }
 
+    /// Partitions of blocking exchanges are here. To be said before the registry is used.
+    #[must_use]
+    pub fn with_stored(mut self, stored: StoredPartitions) -> Self {
+        self.stored = Some(stored);
+        self
+    }
+
+    /// Where partitions of blocking exchanges are, if there may be some.
+    pub fn stored(&self) -> Option<&StoredPartitions> {
+        self.stored.as_ref()
+    }
+
     /// Makes the partition known and wakes whoever waits for it.
     pub fn register(&self, partition: Arc<ResultPartition>) {
         let waiting = {
-            let mut state = lock(&self.0);
+            let mut state = lock(&self.state);
             let id = partition.id;
             // Partitions that were read to their end are forgotten when the next ones come.
             state.partitions.retain(|_, known| !known.is_released());
@@ -49,7 +66,7 @@ impl PartitionRegistry {
 
     /// The partition, if it is there; if not, `wake` is woken when it comes.
     pub fn find(&self, id: PartitionId, wake: &Wake) -> Option<Arc<ResultPartition>> {
-        let mut state = lock(&self.0);
+        let mut state = lock(&self.state);
         let found = state.partitions.get(&id).cloned();
         if found.is_none() {
             let threads = &mut state.waiting.entry(id).or_default().threads;
@@ -66,7 +83,7 @@ impl PartitionRegistry {
         id: PartitionId,
         request: &Arc<Outlet>,
     ) -> Option<Arc<ResultPartition>> {
-        let mut state = lock(&self.0);
+        let mut state = lock(&self.state);
         let found = state.partitions.get(&id).cloned();
         if found.is_none() {
             state.waiting.entry(id).or_default().requests.push(request.clone());
@@ -76,7 +93,7 @@ impl PartitionRegistry {
 
     /// Forgets a request for a partition that did not come.
     pub(crate) fn forget_request(&self, id: PartitionId, request: &Arc<Outlet>) {
-        let mut state = lock(&self.0);
+        let mut state = lock(&self.state);
         if let Some(waiting) = state.waiting.get_mut(&id) {
             waiting.requests.retain(|known| !Arc::ptr_eq(known, request));
             if waiting.requests.is_empty() && waiting.threads.is_empty() {
@@ -89,7 +106,7 @@ impl PartitionRegistry {
     /// other processes if it is finished. If it is not, they are told that it failed.
     pub fn remove(&self, id: PartitionId) {
         let removed = {
-            let mut state = lock(&self.0);
+            let mut state = lock(&self.state);
             state.forget_threads(id);
             state.partitions.remove(&id)
         };
@@ -101,12 +118,12 @@ impl PartitionRegistry {
 
     /// Forgets a wait for a partition that did not come.
     pub fn forget_wait(&self, id: PartitionId) {
-        lock(&self.0).forget_threads(id);
+        lock(&self.state).forget_threads(id);
     }
 
     /// How many partitions are known: for tests of leaks.
     pub fn len(&self) -> usize {
-        lock(&self.0).partitions.len()
+        lock(&self.state).partitions.len()
     }
 
     /// No partition is known.

@@ -118,6 +118,11 @@ impl RemoteChannel {
                     let address = link.address().to_owned();
                     return Err(self.give_up(format!("{reason} (at {address})")));
                 }
+                Taken::Disconnected(reason) => {
+                    let address = link.address().to_owned();
+                    let unavailable = self.give_up(format!("{reason} (at {address})"));
+                    return Err(PartitionUnavailable { disconnected: true, ..unavailable });
+                }
             }
         }
     }
@@ -187,7 +192,7 @@ impl RemoteChannel {
     }
 
     fn unavailable(&self, reason: String) -> PartitionUnavailable {
-        PartitionUnavailable { partition: self.partition, reason }
+        PartitionUnavailable { partition: self.partition, reason, disconnected: false }
     }
 
     fn let_go(&self) {

@@ -53,6 +53,8 @@ pub(crate) enum Taken {
     End,
     /// The channel is broken.
     Failed(String),
+    /// The channel is broken, because its connection is.
+    Disconnected(String),
 }
 
 /// What came in on one channel.
@@ -60,6 +62,8 @@ pub(crate) struct Inbox {
     items: VecDeque<Item>,
     phase: Phase,
     failure: String,
+    /// Its connection broke, and that is the failure.
+    disconnected: bool,
     /// Why there is no answer so far.
     hindrance: Option<String>,
     /// Frames with rows that the producer may hold at once.
@@ -87,6 +91,7 @@ impl Inbox {
             items: VecDeque::new(),
             phase: Phase::Asked,
             failure: String::new(),
+            disconnected: false,
             hindrance: None,
             window,
             held: 0,
@@ -186,6 +191,7 @@ impl Inbox {
             Phase::NotFound => Taken::NotFound,
             Phase::Open => Taken::Empty,
             Phase::Ended => Taken::End,
+            Phase::Failed if self.disconnected => Taken::Disconnected(self.failure.clone()),
             Phase::Failed => Taken::Failed(self.failure.clone()),
         };
         (taken, false)
@@ -270,6 +276,7 @@ impl Inbox {
             return false;
         }
         if self.received {
+            self.disconnected = true;
             self.fail(reason.to_owned());
             return false;
         }

@@ -13,6 +13,8 @@ use super::buffer::BufferPool;
 use super::frame::{Header, Kind};
 use super::sender::{Gather, Payload, Sender, Source};
 use crate::partition::ResultPartition;
+use crate::stored::StoredReader;
+use crate::stored::outlet::StoredOutlet;
 use crate::subpartition::Subpartition;
 use crate::sync::atomic::AtomicBool;
 use crate::sync::{Arc, Mutex, lock};
@@ -40,7 +42,15 @@ struct State {
 enum Phase {
     Waiting,
     Attached(Arc<Subpartition>),
+    /// To what a producer that has finished left on disk.
+    Stored(Arc<StoredOutlet>),
     Closed(Closing),
+}
+
+/// Where frames come from.
+enum Attached {
+    Queue(Arc<Subpartition>),
+    Stored(Arc<StoredOutlet>),
 }
 
 enum Answer {
@@ -100,6 +110,23 @@ impl Outlet {
         queue.move_over_if_finished();
     }
 
+    /// The partition is on disk.
+    pub(crate) fn attach_stored(self: &Arc<Self>, reader: StoredReader) {
+        let stored = StoredOutlet::new(reader, self.pool.clone(), self.credit);
+        {
+            let mut state = lock(&self.state);
+            let Phase::Waiting = state.phase else { return };
+            state.phase = Phase::Stored(Arc::new(stored));
+            state.answer = Some(Answer::Subscribed);
+        }
+        self.schedule();
+    }
+
+    /// The partition is there, and cannot be read.
+    pub(crate) fn fail(self: &Arc<Self>, reason: String) {
+        self.refuse(Answer::Failed(reason));
+    }
+
     /// The partition has not come in time.
     pub(crate) fn expire(self: &Arc<Self>) {
         if self.is_waiting() {
@@ -146,8 +173,12 @@ impl Outlet {
 
     /// The consumer can take so many more frames.
     pub(crate) fn add_credit(self: &Arc<Self>, credit: u32) {
-        let queue = self.attached();
-        if queue.is_some_and(|queue| queue.add_credit(self, credit)) {
+        let sendable = match self.source() {
+            Some(Attached::Queue(queue)) => queue.add_credit(self, credit),
+            Some(Attached::Stored(stored)) => stored.add_credit(credit),
+            None => false,
+        };
+        if sendable {
             self.schedule();
         }
     }
@@ -155,13 +186,14 @@ impl Outlet {
     fn closing(&self) -> Option<Closing> {
         match lock(&self.state).phase {
             Phase::Closed(closing) => Some(closing),
-            Phase::Waiting | Phase::Attached(_) => None,
+            Phase::Waiting | Phase::Attached(_) | Phase::Stored(_) => None,
         }
     }
 
-    fn attached(&self) -> Option<Arc<Subpartition>> {
+    fn source(&self) -> Option<Attached> {
         match &lock(&self.state).phase {
-            Phase::Attached(queue) => Some(queue.clone()),
+            Phase::Attached(queue) => Some(Attached::Queue(queue.clone())),
+            Phase::Stored(stored) => Some(Attached::Stored(stored.clone())),
             Phase::Waiting | Phase::Closed(_) => None,
         }
     }
@@ -174,7 +206,7 @@ impl Outlet {
     /// The subpartition has given its last frame.
     fn done(&self) {
         let mut state = lock(&self.state);
-        if let Phase::Attached(_) = state.phase {
+        if let Phase::Attached(_) | Phase::Stored(_) = state.phase {
             state.phase = Phase::Closed(Closing::Over);
         }
     }
@@ -199,8 +231,11 @@ impl Source for Outlet {
         if let Some(answer) = answer {
             self.answer(answer, gather);
         }
-        let Some(queue) = self.attached() else { return false };
-        let filled = queue.fill(self, self.channel, gather);
+        let filled = match self.source() {
+            Some(Attached::Queue(queue)) => queue.fill(self, self.channel, gather),
+            Some(Attached::Stored(stored)) => stored.fill(self.channel, gather),
+            None => return false,
+        };
         if filled.done {
             self.done();
         }

@@ -60,6 +60,18 @@ impl Reception<'_> {
         let outlet = Outlet::new(channel, subpartition, credit, self.sender.clone(), pool);
         let outlet = Arc::new(outlet);
         self.outlets.insert(channel, outlet.clone());
+        let stored = self.shared.registry.stored();
+        match stored.and_then(|stored| stored.open(partition, subpartition)) {
+            Some(Ok(reader)) => {
+                outlet.attach_stored(reader);
+                return Ok(());
+            }
+            Some(Err(error)) => {
+                outlet.fail(error.to_string());
+                return Ok(());
+            }
+            None => (),
+        }
         match self.shared.registry.find_for(partition, &outlet) {
             Some(found) => outlet.attach(&found),
             None => {
