@@ -9,6 +9,7 @@ use crate::settings::{RuntimeExecutionMode, Settings};
 use crate::stream_graph::{
     Chaining, NodeBody, NodeId, Ship, SideTag, StreamEdge, StreamGraph, StreamNode, forward,
 };
+use millstream_core::config::{Configuration, catalog};
 use millstream_core::hash::xxh3_128;
 use millstream_core::ids::{DataSetId, JobVertexId, OperatorId};
 use millstream_core::job_graph::{
@@ -58,7 +59,7 @@ pub fn plan(name: &str, graph: StreamGraph, settings: &Settings) -> Result<Plan>
     let warnings = warnings(&nodes);
     settle_ships(&mut nodes, &settled)?;
     let chained = chain(&nodes, &mut settled, settings);
-    let mut builder = Builder::default();
+    let mut builder = Builder::of(exchange_mode(mode, settings)?);
     for (index, node) in nodes.into_iter().enumerate() {
         builder.add(node, &settled, index, chained[index])?;
     }
@@ -104,6 +105,28 @@ fn runtime_mode(nodes: &[StreamNode], settings: &Settings) -> Result<RuntimeMode
             Err(Error::new(ErrorCode::UnboundedInBatch, summary)
                 .at_operator(&source.name, &source.declared_at)
                 .next(next))
+        }
+    }
+}
+
+/// When consumers of a task's output start.
+fn exchange_mode(mode: RuntimeMode, settings: &Settings) -> Result<ExchangeMode> {
+    if mode == RuntimeMode::Streaming {
+        return Ok(ExchangeMode::Pipelined);
+    }
+    let wrong = |summary: String| {
+        let next = "use ALL_EXCHANGES_BLOCKING or ALL_EXCHANGES_PIPELINED";
+        Error::new(ErrorCode::Configuration, summary).next(next)
+    };
+    let configuration = Configuration(settings.configuration.clone());
+    let configured = configuration.get(&catalog::BATCH_SHUFFLE_MODE);
+    let text = configured.map_err(|error| wrong(error.to_string()))?;
+    match text.trim().to_uppercase().as_str() {
+        "ALL_EXCHANGES_BLOCKING" => Ok(ExchangeMode::Blocking),
+        "ALL_EXCHANGES_PIPELINED" => Ok(ExchangeMode::Pipelined),
+        _ => {
+            let key = catalog::BATCH_SHUFFLE_MODE.key;
+            Err(wrong(format!("`{key}: {text}` is not a way to exchange records")))
         }
     }
 }
@@ -377,8 +400,9 @@ fn may_chain(from: &StreamNode, to: &StreamNode, edge: &StreamEdge) -> bool {
 }
 
 /// Collects vertices and edges.
-#[derive(Default)]
 struct Builder {
+    /// When consumers start.
+    exchange: ExchangeMode,
     /// The indices of nodes in their chains; nothing for sources.
     positions: Vec<Option<usize>>,
     job_vertices: Vec<JobVertex>,
@@ -387,6 +411,16 @@ struct Builder {
 }
 
 impl Builder {
+    fn of(exchange: ExchangeMode) -> Self {
+        Self {
+            exchange,
+            positions: Vec::new(),
+            job_vertices: Vec::new(),
+            vertex_plans: Vec::new(),
+            edges: Vec::new(),
+        }
+    }
+
     fn add(
         &mut self,
         node: StreamNode,
@@ -479,7 +513,7 @@ impl Builder {
                 source,
                 target,
                 ship: ship.strategy,
-                exchange: ExchangeMode::Pipelined,
+                exchange: self.exchange,
             });
             let label = |function| RoutingLabel { operator: consumer.clone(), function };
             let (label, router) = (ship.function.map(label), ship.router);

@@ -2,6 +2,8 @@
 //!
 //! - `count`: counts numbers per key and writes the final counts to `--output`;
 //! - `cached`: reads the files `--file` and `--directory` and writes what is in them to `--output`;
+//! - `stages`: counts in BATCH mode; what comes out of the counts waits while `--signs` holds a file `hold`,
+//!   and fails once, of each file `fail` that is there;
 //! - `forever`: runs until it is cancelled;
 //! - `panic-in-main`, `panic-in-map`, `panic-in-key`, `panic-in-partitioner`, `panic-in-source`,
 //!   `error-in-map`: fail there;
@@ -24,6 +26,7 @@ fn main() -> Result<()> {
     let in_job_process = std::env::var("MILLSTREAM_MODE").as_deref() == Ok("job-process");
     match how.as_str() {
         "count" => count(&env, output),
+        "stages" => stages(&env, env.arg("output")?, env.arg("signs")?),
         "forever" => forever(&env),
         "cached" => cached(&env, output)?,
         "panic-in-main" => panic!("as asked, in main"),
@@ -135,6 +138,26 @@ fn cached(env: &Env, output: Option<String>) -> Result<()> {
         .name("read files")
         .sink("found", sink::csv(output.unwrap_or_default()));
     Ok(())
+}
+
+fn stages(env: &Env, output: String, signs: String) {
+    env.set_runtime_mode(RuntimeExecutionMode::Batch);
+    let (hold, fail) = (format!("{signs}/hold"), format!("{signs}/fail"));
+    env.source("numbers", source::generator(Some(100_000), |n| n))
+        .key_by(|n| n % 100)
+        .count()
+        .name("count")
+        .try_map(move |count| {
+            if std::fs::remove_file(&fail).is_ok() {
+                return Err("as asked".into());
+            }
+            while std::fs::exists(&hold).unwrap_or(false) {
+                std::thread::sleep(std::time::Duration::from_millis(5));
+            }
+            Ok::<_, Box<dyn StdError>>(count)
+        })
+        .name("held")
+        .sink("counts", sink::csv(output));
 }
 
 fn forever(env: &Env) {

@@ -41,12 +41,17 @@ pub const JOB: &[&str] = &[
     "split_handed_twice",
 ];
 
-/// Mutants whose effect is a job that stands still or loses records: only the simulator notices.
+/// Mutants whose effect is a job that stands still, loses records or works in vain: only the simulator
+/// notices.
 pub const STANDSTILL: &[&str] = &[
     // job_master
     "due_restart_timer_cleared",
     // execution_graph
     "splits_not_returned",
+    // scheduler
+    "reader_starts_early",
+    "restart_takes_producers",
+    "released_before_all_have_read",
 ];
 
 /// Mutants of high availability: the election, the record, and what the dispatcher does with both.

@@ -4,8 +4,8 @@
 //! results; that one never returns: it serves tasks until it is dismissed. The main thread reads
 //! what the TaskManager says; tasks run on their slots' threads.
 
-use crate::process::local_state;
 use crate::process::storage::Storages;
+use crate::process::{local_state, results};
 use crate::{async_runtime, cached_files, state_backend};
 use millstream_api::error::{Error, ErrorCode, Result};
 use millstream_api::executor::{JobClient, JobHandle, JobResult, PipelineExecutor};
@@ -104,7 +104,7 @@ impl JobProcessExecutor {
             .unwrap_or_else(|error| self.unfit(error.to_string()));
         let local_files = local_state::of_job_process(&submitted.configuration)
             .unwrap_or_else(|error| self.unfit(error.to_string()));
-        let registry = PartitionRegistry::new();
+        let registry = PartitionRegistry::new().with_stored(results::of_job_process(&directory));
         let network = Network::new(NetworkConfig::new(self.information.job), registry.clone());
         let events = teller(&self.link);
         let host = TaskHost::new(

@@ -1,11 +1,11 @@
 //! Planted bugs: which there are, in which crate, and which family must find each.
 
 use crate::families::{
-    AMBIGUOUS_PUT, BOUNDED_TAIL, CANCELLATION, CHECKPOINT_ALIGNED, CHECKPOINT_UNALIGNED,
-    COMPLETION_AFTER_REVOKE, CRASH_AT_EVERY_IO, EVERY_EVENT, LEADER_CHANGE, LEADER_TAKEOVER,
-    NO_DANGLING_REFERENCE, OVERTAKING_UNDER_PRESSURE, RECOVERY, REGION_FAILOVER, REGISTRATION,
-    RESCALE, SLOTS_CONSERVED, STALE_MESSAGES, STORE_HISTORY, SUBMISSION, SUSPEND_ANYWHERE,
-    TWO_LEADERS,
+    AMBIGUOUS_PUT, BATCH_STAGES, BOUNDED_TAIL, CANCELLATION, CHECKPOINT_ALIGNED,
+    CHECKPOINT_UNALIGNED, COMPLETION_AFTER_REVOKE, CRASH_AT_EVERY_IO, EVERY_EVENT, LEADER_CHANGE,
+    LEADER_TAKEOVER, NO_DANGLING_REFERENCE, OVERTAKING_UNDER_PRESSURE, RECOVERY, REGION_FAILOVER,
+    REGISTRATION, RESCALE, SLOTS_CONSERVED, STALE_MESSAGES, STORE_HISTORY, SUBMISSION,
+    SUSPEND_ANYWHERE, TWO_LEADERS,
 };
 use crate::family::Family;
 
@@ -48,6 +48,9 @@ pub const REGISTRY: &[(&str, &Family)] = &[
     ("accept_unknown_attempt_update", &STALE_MESSAGES),
     ("restart_forgets_consumers", &REGION_FAILOVER),
     ("stale_restart_timer_acts", &REGION_FAILOVER),
+    ("reader_starts_early", &BATCH_STAGES),
+    ("restart_takes_producers", &BATCH_STAGES),
+    ("released_before_all_have_read", &BATCH_STAGES),
     ("split_handed_twice", &REGION_FAILOVER),
     // millstream-jobmanager: high availability
     ("ha_conflict_is_overwritten", &TWO_LEADERS),

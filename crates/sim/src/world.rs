@@ -24,6 +24,11 @@ pub struct Ledger {
     pub started: BTreeSet<ExecutionAttemptId>,
     /// Attempts that have finished, and what they read.
     pub finished: BTreeMap<ExecutionAttemptId, Finished>,
+    /// What finished attempts have left on disks for later: the worker's process, its life, the job, the
+    /// attempt.
+    pub stored: BTreeSet<(ProcId, u64, JobId, ExecutionAttemptId)>,
+    /// Attempts whose results their job master has given up.
+    pub released: BTreeSet<ExecutionAttemptId>,
     /// Job processes that are alive: process, its life, job, incarnation.
     pub children: BTreeSet<(ProcId, u64, JobId, u64)>,
     /// How each job ended, as its client was told, in order.
@@ -43,8 +48,8 @@ pub struct Finished {
     pub splits: Vec<SourceSplit>,
     /// The attempts whose output it read.
     pub inputs: Vec<ExecutionAttemptId>,
-    /// The job process that holds what it produced.
-    pub child: (ProcId, u64, JobId, u64),
+    /// The worker that holds what it produced: its process and its life.
+    pub worker: (ProcId, u64),
 }
 
 /// A process.
@@ -664,6 +669,8 @@ impl World {
         // Its job processes die with it.
         let children = &mut self.ledger.children;
         children.retain(|(process, life, ..)| (*process, *life) != (id, instance));
+        let stored = &mut self.ledger.stored;
+        stored.retain(|(process, life, ..)| (*process, *life) != (id, instance));
         if !silent {
             let mut schedule = Schedule::new();
             for peer in self.net.peers_of(id) {

@@ -51,9 +51,16 @@ impl TaskError {
                 fingerprint: xxh3_64(error.message.as_bytes()),
             },
             TaskError::Partition(unavailable) => TaskFailure {
-                kind: TaskFailureKind::PartitionUnavailable(unavailable.partition),
+                kind: match unavailable.disconnected {
+                    true => TaskFailureKind::Recoverable,
+                    false => TaskFailureKind::PartitionUnavailable(unavailable.partition),
+                },
                 message: format!("task `{task}` failed: {unavailable}"),
-                fingerprint: xxh3_64(unavailable.reason.as_bytes()),
+                // No bug, and so never the same one again.
+                fingerprint: match unavailable.disconnected {
+                    true => 0,
+                    false => xxh3_64(unavailable.reason.as_bytes()),
+                },
             },
         }
     }

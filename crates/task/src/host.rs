@@ -12,8 +12,8 @@ use millstream_checkpoint::state_file::{open_tables, read_in_flight};
 use millstream_checkpoint::storage::StorageError;
 use millstream_core::OperatorError;
 use millstream_core::checkpoint::CheckpointId;
-use millstream_core::ids::{AllocationId, ExecutionAttemptId, ResourceId};
-use millstream_core::job_graph::OperatorInfo;
+use millstream_core::ids::{AllocationId, DataSetId, ExecutionAttemptId, ResourceId};
+use millstream_core::job_graph::{ExchangeMode, OperatorInfo};
 use millstream_core::key_group::KeyGroupRange;
 use millstream_core::status::ExecutionState;
 use millstream_operator::accumulators::Accumulators;
@@ -23,7 +23,7 @@ use millstream_operator::context::{OperatorLabel, StateBackend, TaskContext};
 use millstream_operator::metrics::MetricGroup;
 use millstream_operator::operator::Operator;
 use millstream_operator::plan::{self, OutputOf, Plan, RouterContext, SideOutput, VertexPlan};
-use millstream_rpc::protocol::deployment::TaskDeploymentDescriptor;
+use millstream_rpc::protocol::deployment::{ResultPartitionDescriptor, TaskDeploymentDescriptor};
 use millstream_rpc::protocol::job_link::{FromJobProcess, ToJobProcess};
 use millstream_rpc::protocol::job_master::{
     TaskExecutionState, TaskFailure, TaskFailureKind, TaskMetrics,
@@ -31,7 +31,7 @@ use millstream_rpc::protocol::job_master::{
 use millstream_shuffle::edge::Edge;
 use millstream_shuffle::gate::InputGate;
 use millstream_shuffle::in_flight::OwnKeys;
-use millstream_shuffle::partition::{PartitionWriter, ResultPartition};
+use millstream_shuffle::partition::{BatchPrototype, PartitionWriter, ResultPartition, Router};
 use millstream_shuffle::registry::PartitionRegistry;
 use millstream_shuffle::subpartition::Subpartition;
 use millstream_shuffle::sync::{Arc, Mutex, lock};
@@ -432,18 +432,16 @@ impl Shared {
         }
         let (mut outputs, mut sides) = (Vec::new(), Vec::new());
         for (partition, planned) in descriptor.partitions.iter().zip(&vertex.outputs) {
-            let queues = (0..partition.subpartitions)
-                .map(|_| Arc::new(Subpartition::new(context.wake.clone())));
-            let shared = ResultPartition {
-                id: partition.partition,
-                subpartitions: queues.collect(),
-                prototype: vertex.type_of(planned).clone(),
-            };
             let consumer_max_parallelism = partition.consumer_max_parallelism;
             let edge = RouterContext { task: context.clone(), consumer_max_parallelism };
             let label = planned.label.clone();
             let router = guard_routing(label.as_ref(), || planned.router.make(&edge))?;
-            let writer = PartitionWriter::new(Arc::new(shared), router).shipping(partition.ship);
+            let prototype = vertex.type_of(planned).clone();
+            let writer = match partition.exchange {
+                ExchangeMode::Pipelined => pipelined(partition, prototype, router, &context.wake),
+                ExchangeMode::Blocking => self.blocking(partition, prototype, router)?,
+            };
+            let writer = writer.shipping(partition.ship);
             match planned.of {
                 OutputOf::Chain => outputs.push((label, writer)),
                 OutputOf::Side(operator, side) => sides.push(((operator, side), label, writer)),
@@ -453,6 +451,21 @@ impl Shared {
         let with_side =
             |outputs: Outputs, (side, label, writer)| outputs.with_side(side, label, writer);
         Ok(sides.into_iter().fold(outputs, with_side))
+    }
+
+    /// A partition that consumers read when it is whole.
+    fn blocking(
+        &self,
+        partition: &ResultPartitionDescriptor,
+        prototype: BatchPrototype,
+        router: Box<dyn Router>,
+    ) -> Result<PartitionWriter, TaskError> {
+        let (id, consumers) = (partition.partition, partition.subpartitions as usize);
+        let nowhere = || OperatorError::new("this process has no place for results of BATCH mode");
+        let stored = self.registry.stored().ok_or_else(nowhere).map_err(unlabelled)?;
+        let stored = stored.create(id, consumers);
+        let stored = stored.map_err(|error| unlabelled(OperatorError::from_error(&error)))?;
+        Ok(PartitionWriter::storing(id, prototype, router, stored))
     }
 
     fn gates(
@@ -469,12 +482,30 @@ impl Shared {
                 self.here.clone(),
                 context.wake.clone(),
             )
-            .of_edge(Edge { data_set: gate.data_set, ship: gate.ship });
+            .of_edge(Edge { data_set: gate.data_set, ship: gate.ship })
+            .blocking(self.is_blocking(gate.data_set));
             gate.request_partitions(now);
             gate
         });
         gates.collect()
     }
+
+    fn is_blocking(&self, data_set: DataSetId) -> bool {
+        let mut edges = self.plan.graph.edges.iter().filter(|edge| edge.data_set == data_set);
+        edges.any(|edge| edge.exchange == ExchangeMode::Blocking)
+    }
+}
+
+/// A partition that consumers read while it is made.
+fn pipelined(
+    partition: &ResultPartitionDescriptor,
+    prototype: BatchPrototype,
+    router: Box<dyn Router>,
+    wake: &Wake,
+) -> PartitionWriter {
+    let queues = (0..partition.subpartitions).map(|_| Arc::new(Subpartition::new(wake.clone())));
+    let (id, subpartitions) = (partition.partition, queues.collect());
+    PartitionWriter::new(Arc::new(ResultPartition { id, subpartitions, prototype }), router)
 }
 
 /// The key groups of the task's keyed state.

@@ -1,13 +1,13 @@
 //! The work that the shell does for a task executor, and what comes of it.
 //!
 //! Two kinds of work. [`Op::StartChild`], [`Op::KillChild`] and [`Op::ReadLog`] carry an id and end
-//! with exactly one [`Done`]. [`Op::SendToChild`] and [`Op::ReleaseJob`] carry [`NO_ANSWER`] and have
-//! no end of their own: a child that cannot be written to is told as [`ChildEvent::LinkLost`].
+//! with exactly one [`Done`]. [`Op::SendToChild`], [`Op::ReleasePartitions`] and [`Op::ReleaseJob`] carry
+//! [`NO_ANSWER`] and have no end of their own: a child that cannot be written to is told as [`ChildEvent::LinkLost`].
 //!
 //! What nobody asked for (a child speaks, a child ends, another resource manager leads) also comes
 //! in as `Done`, under [`UNSOLICITED`]; it names its child by job and incarnation.
 
-use millstream_core::ids::JobId;
+use millstream_core::ids::{JobId, PartitionId};
 use millstream_rpc::machine::OpId;
 use millstream_rpc::protocol::job_link::{FromJobProcess, JobInformation, ToJobProcess};
 use std::fmt;
@@ -62,7 +62,15 @@ pub enum Op {
         /// At most so many bytes.
         bytes_max: u32,
     },
-    /// The job has nothing here any more: give back its lease on the program, its directory, its
+    /// Nobody will read these partitions of blocking exchanges any more: delete them. Readers that are not
+    /// at their end read on. No end.
+    ReleasePartitions {
+        /// Whose.
+        job: JobId,
+        /// Which.
+        partitions: Vec<PartitionId>,
+    },
+    /// The job has nothing here any more: give back its lease on the program, its directories, its
     /// place in the data port's table. Its log is kept. No end.
     ReleaseJob {
         /// Which.

@@ -9,6 +9,7 @@
 //! - `unaligned`: the same with barriers that overtake records;
 //! - `storm`: all of that together, on a `disk` that fails;
 //! - `upgrade`: versions of a program, and what one wrote for another to read;
+//! - `stages`: what batch jobs keep on disks, and what of it is made again;
 //! - `runs`: what works; `faults`: what must end well although something went wrong.
 
 mod backend;
@@ -21,6 +22,7 @@ mod local_state;
 mod runs;
 #[cfg(feature = "object-store")]
 mod s3;
+mod stages;
 mod storm;
 mod unaligned;
 mod upgrade;

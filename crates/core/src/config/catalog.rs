@@ -142,6 +142,8 @@ options! {
     LOCAL_STATE_DIRS: Vec<String> = "taskmanager.state.local.root-dirs" or "execution.checkpointing.local-backup.dirs", "", value::directories;
     /// How often watermarks are made of what has come; 0: only by generators that do so on a record.
     AUTO_WATERMARK_INTERVAL: u64 = "pipeline.auto-watermark-interval", "200 ms", value::millis;
+    /// When consumers read in BATCH mode: `ALL_EXCHANGES_BLOCKING`: after their producers have finished, from the disks of their workers, so that each stage needs slots of its own time only and a failure costs what it hit; `ALL_EXCHANGES_PIPELINED`: at the same time.
+    BATCH_SHUFFLE_MODE: String = "execution.batch-shuffle-mode", "ALL_EXCHANGES_BLOCKING", value::text;
     /// Whether keyed operators get their records sorted by keys in BATCH mode, and hold the state of a few keys at a time. Aggregates (`count`, `sum`, `fold`, `reduce`) hold one row per key and never need it.
     SORTED_INPUTS: bool = "execution.sorted-inputs.enabled", "true", value::boolean;
     /// What the sorting of one task may have in memory; what does not fit goes to `io.tmp.dirs`.

@@ -131,8 +131,24 @@ impl ExecutionGraph {
         })
     }
 
+    /// Nobody will read any more what the subtask produced for later: whoever has to after all, needs it
+    /// produced again.
+    pub fn release_output(&mut self, producer: ExecutionVertexId) {
+        self.current_mut(producer).output_lost = true;
+    }
+
+    /// The partitions of the attempt that are kept for later.
+    pub fn blocking_partitions(&self, producer: ExecutionVertexId) -> Vec<PartitionId> {
+        let attempt = self.attempt_id(producer);
+        self.graph
+            .outputs_of(producer.vertex)
+            .filter(|(_, edge)| edge.exchange == ExchangeMode::Blocking)
+            .map(|(_, edge)| PartitionId { data_set: edge.data_set, producer: attempt })
+            .collect()
+    }
+
     /// The consumers of what the subtask produces for later.
-    fn blocking_readers(
+    pub fn blocking_readers(
         &self,
         producer: ExecutionVertexId,
     ) -> impl Iterator<Item = ExecutionVertexId> + '_ {

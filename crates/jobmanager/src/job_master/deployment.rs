@@ -2,14 +2,14 @@
 //! their producers.
 
 use super::asks::{Ask, problem};
-use super::{Context, JobMaster, moment};
+use super::{Context, JobMaster, moment, tell};
 use crate::execution_graph::ExecutionVertexId;
 use crate::scheduler::Command;
 use millstream_core::ids::{ExecutionAttemptId, ResourceId};
 use millstream_core::status::ExecutionState;
 use millstream_rpc::protocol::job_link::JobInformation;
 use millstream_rpc::protocol::task_executor::ToTaskExecutor;
-use millstream_rpc::protocol::{Answer, AskError, Refusal};
+use millstream_rpc::protocol::{Answer, AskError, Message, Refusal};
 
 /// How often a worker is asked in vain to stop a task before its end is taken for granted: once,
 /// and three times again.
@@ -22,7 +22,25 @@ impl JobMaster {
                 Command::Deploy(attempts) => self.deploy(cx, &attempts),
                 Command::Cancel(attempt) => self.cancel_task(cx, attempt, 1),
                 Command::Free(allocation) => self.pool.free(allocation, cx.now),
+                Command::Release(attempt) => self.release_partitions(cx, attempt),
             }
+        }
+    }
+
+    /// A worker that does not hear it keeps the partitions until it has nothing of the job any more.
+    fn release_partitions(&mut self, cx: &mut Context<'_>, attempt: ExecutionAttemptId) {
+        let graph = self.scheduler.graph();
+        let Some(id) = graph.find(attempt) else {
+            return;
+        };
+        let Some(place) = graph.execution(id).place() else {
+            return;
+        };
+        let (partitions, resource) = (graph.blocking_partitions(id), place.resource.clone());
+        let (job, job_master) = (graph.job(), self.fence.token());
+        let message = ToTaskExecutor::ReleasePartitions { job, partitions, job_master };
+        if let Some(worker) = self.workers.get(&resource) {
+            tell(cx, &worker.address, None, Message::TaskExecutor(message));
         }
     }
 

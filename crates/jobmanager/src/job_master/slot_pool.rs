@@ -185,15 +185,18 @@ impl SlotPool {
         for matched in self.slots.values().map(|s| s.matched).collect::<BTreeSet<_>>() {
             for _ in 0..self.surplus(&matched) {
                 let Some(allocation) = self.longest_idle(&matched) else { break };
-                let Some(slot) = self.slots.get_mut(&allocation) else { break };
+                let Some(slot) = self.slots.get(&allocation) else { break };
                 if now < slot.free_since + idle_ms {
                     break;
                 }
-                if keep(&slot.resource) {
-                    slot.free_since = now;
+                let resource = slot.resource.clone();
+                let is_last = self.slots.values().filter(|s| s.resource == resource).count() == 1;
+                if is_last && keep(&resource) {
+                    if let Some(slot) = self.slots.get_mut(&allocation) {
+                        slot.free_since = now;
+                    }
                     continue;
                 }
-                let resource = slot.resource.clone();
                 self.remove(&resource, allocation);
                 self.remember_returned(allocation);
                 taken.push((allocation, resource));

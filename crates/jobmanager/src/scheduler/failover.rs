@@ -210,6 +210,12 @@ impl Scheduler {
             for (edge, member) in self.graph.outside_inputs(region) {
                 let lost = self.graph.lost_producers(edge, member.subtask);
                 open.extend(lost.map(|producer| self.graph.region_of(producer)));
+                if mutant::on("restart_takes_producers") {
+                    let subtasks = self.graph.producers(edge, member.subtask);
+                    let ids =
+                        subtasks.map(|subtask| ExecutionVertexId { vertex: edge.source, subtask });
+                    open.extend(ids.map(|producer| self.graph.region_of(producer)));
+                }
             }
             if !mutant::on("restart_forgets_consumers") {
                 open.extend(self.graph.consumer_regions(region));

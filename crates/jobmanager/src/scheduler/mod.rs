@@ -10,6 +10,7 @@
 //! - [`slot_sharing`]: which subtasks share a slot;
 //! - `scheduling`: regions get their slots and go to work;
 //! - `tasks`: what workers say of attempts;
+//! - `results`: what nobody will read any more;
 //! - `failover`, [`pending`]: what starts over after a failure, and when.
 //!
 //! The story of a failure: failed attempts become FAILED, the restart set is computed (the region,
@@ -26,11 +27,14 @@ pub mod slot_sharing;
 
 mod check;
 mod failover;
+mod results;
 mod scheduling;
 mod tasks;
 
 #[cfg(test)]
 mod failover_test;
+#[cfg(test)]
+mod results_test;
 #[cfg(test)]
 mod scheduling_test;
 #[cfg(test)]
@@ -72,6 +76,8 @@ pub enum Command {
     Cancel(ExecutionAttemptId),
     /// No subtask needs this slot any more.
     Free(AllocationId),
+    /// Nobody will read any more what this attempt has produced for later.
+    Release(ExecutionAttemptId),
 }
 
 /// Schedules one job.

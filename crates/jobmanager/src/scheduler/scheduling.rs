@@ -8,6 +8,7 @@ use super::{Casualties, Command, Failure, Moment, Scheduler};
 use crate::execution_graph::ExecutionVertexId;
 use crate::execution_graph::regions::RegionId;
 use crate::execution_graph::vertex::Place;
+use crate::mutant;
 use crate::scheduler::slot_sharing::SharedSlotId;
 use millstream_core::job_graph::{ExchangeMode, JobEdge};
 use millstream_core::status::ExecutionState;
@@ -45,7 +46,8 @@ impl Scheduler {
                 subtasks.map(|subtask| ExecutionVertexId { vertex: edge.source, subtask });
             producers.all(|id| self.graph.region_of(id) == region || self.can_be_read(id))
         };
-        !self.stopping && untouched && inputs.all(readable)
+        let produced = inputs.all(readable) || mutant::on("reader_starts_early");
+        !self.stopping && untouched && produced
     }
 
     /// What the subtask produced is there and will not be produced again.

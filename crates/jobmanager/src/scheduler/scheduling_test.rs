@@ -40,7 +40,7 @@ fn a_region_is_scheduled_when_all_that_it_reads_has_been_produced() {
     rig.report("finish a1");
     rig.expect(&["free 2", "deploy b0#0 c0#0"]);
     rig.report("finish b0 c0");
-    rig.expect(&["free 3"]);
+    rig.expect(&["free 3", "release a0#0", "release a1#0"]);
     assert!(rig.scheduler.is_finished());
 }
 

@@ -102,6 +102,7 @@ impl Scheduler {
         if self.graph.state(id) == ExecutionState::Finished {
             self.release_if_done(id);
             self.schedule_consumers(id, at);
+            self.release_results(id);
         }
     }
 

@@ -72,6 +72,7 @@ impl Rig {
                 let names: Vec<String> = attempts.iter().map(|a| self.name(*a)).collect();
                 format!("deploy {}", names.join(" "))
             }
+            Command::Release(attempt) => format!("release {}", self.name(attempt)),
             Command::Cancel(attempt) => format!("cancel {}", self.name(attempt)),
             Command::Free(allocation) => {
                 self.slots_left += 1;
@@ -93,6 +94,13 @@ impl Rig {
     pub(super) fn expect(&mut self, lines: &[&str]) {
         self.settle();
         assert_eq!(std::mem::take(&mut self.log), lines);
+    }
+
+    /// Results that were given up since it was last asked; nothing else is looked at.
+    pub(super) fn released(&mut self) -> Vec<String> {
+        self.settle();
+        let log = std::mem::take(&mut self.log);
+        log.iter().filter_map(|line| line.strip_prefix("release ")).map(str::to_owned).collect()
     }
 
     pub(super) fn forget(&mut self) {

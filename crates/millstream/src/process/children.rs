@@ -6,6 +6,7 @@
 
 use super::data_port::DataTargets;
 use super::local_state::LocalState;
+use super::results::Results;
 use super::storage::Storages;
 use super::task_manager::Children;
 use crate::launch;
@@ -57,6 +58,8 @@ pub struct Places {
     pub own_log: Option<PathBuf>,
     /// What is kept of tasks' state.
     pub local_state: Arc<LocalState>,
+    /// What tasks have produced for others to read later.
+    pub results: Results,
 }
 
 /// The children of one TaskManager.
@@ -137,12 +140,22 @@ impl Children for ChildProcesses {
                     endpoint.done(op, Done::Log(shared.read_log(job, bytes_max)));
                 });
             }
+            Op::ReleasePartitions { job, partitions } => {
+                let results = shared.places.results.of_job(job);
+                tokio::task::spawn_blocking(move || {
+                    partitions.into_iter().for_each(|partition| results.remove(partition));
+                });
+            }
             Op::ReleaseJob { job } => {
                 shared.lock().remove(&job);
                 shared.targets.remove(job);
                 shared.blobs.release_job(job, mono_now());
                 shared.blobs.expire(mono_now());
-                tokio::task::spawn_blocking(move || shared.release_local_state(job));
+                let results = shared.places.results.take(job);
+                tokio::task::spawn_blocking(move || {
+                    shared.release_local_state(job);
+                    drop(results);
+                });
             }
         }
     }
@@ -223,6 +236,7 @@ impl Shared {
             vec![(launch::MODE.into(), "job-process".into()), (launch::BLOBS.into(), blobs.into())];
         environment.extend(self.storages.environment());
         environment.push(self.places.local_state.environment(job));
+        environment.push(self.places.results.environment(job));
         for (name, value) in &program.environment {
             environment.push((name.into(), value.into()));
         }

@@ -16,6 +16,7 @@ use super::ha::retrieval::{LeadersBlobs, follow_leader};
 use super::ha::settings::HaSettings;
 use super::job_manager::{FatalSink, JobManager, LeaderTerm, STANDALONE_TOKEN};
 use super::local_state::LocalState;
+use super::results::Results;
 use super::storage::Storages;
 use super::task_manager::start_task_executor;
 use crate::state_backend;
@@ -387,6 +388,7 @@ async fn serve_task_manager(
         logs: home.log(),
         own_log: own_log.exists().then_some(own_log),
         local_state: local_state.clone(),
+        results: Results::within(working.path().join("results")),
     };
     let storages = Storages::new(&configuration);
     let children = ChildProcesses::new(supervisor, blobs, targets, places, storages.clone())

@@ -3,10 +3,14 @@
 //! A task that cannot be cancelled cannot be killed here; the job then fails and says that a thread
 //! is left behind.
 
+use super::results::{self, Results};
 use super::storage::Storages;
 use super::task_manager::Children;
 use crate::{async_runtime, state_backend};
 use millstream_core::ids::{JobId, ResourceId};
+use millstream_core::job_graph::{ExchangeMode, JobGraph};
+use millstream_host::directories::working::sweep;
+use millstream_host::directories::{DirectoryError, WorkingDirectory};
 use millstream_operator::plan::Plan;
 use millstream_rpc::machine::OpId;
 use millstream_rpc::protocol::job_link::{FromJobProcess, JOB_LINK_VERSION, ToJobProcess};
@@ -19,6 +23,7 @@ use millstream_taskmanager::op::{
 };
 use millstream_taskmanager::task_executor::TaskExecutor;
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
@@ -52,6 +57,8 @@ pub struct InProcessChildren {
     plans: Plans,
     storages: Storages,
     hosts: BTreeMap<JobId, (u64, Arc<TaskHost>)>,
+    /// Where jobs' results are, from when the first job runs. They go with this process.
+    results: Option<(WorkingDirectory, Results)>,
 }
 
 /// Counters are told so often.
@@ -60,7 +67,37 @@ const METRICS_EVERY: Duration = Duration::from_secs(1);
 impl InProcessChildren {
     /// Runs tasks of these plans on the worker `here`, with their state in these storages.
     pub fn new(here: ResourceId, plans: Plans, storages: Storages) -> Self {
-        Self { here, plans, storages, hosts: BTreeMap::new() }
+        Self { here, plans, storages, hosts: BTreeMap::new(), results: None }
+    }
+
+    /// Where tasks find each other, and what blocking exchanges hold if the job has some.
+    fn registry(
+        &mut self,
+        job: JobId,
+        graph: &JobGraph,
+    ) -> Result<PartitionRegistry, StartFailure> {
+        let registry = PartitionRegistry::new();
+        if graph.edges.iter().all(|edge| edge.exchange == ExchangeMode::Pipelined) {
+            return Ok(registry);
+        }
+        let root = results::embedded_root(&graph.configuration);
+        let results = self.results(&root).map_err(|error| {
+            let message = format!("cannot keep results of BATCH mode: {error}");
+            StartFailure { message, permanent: true }
+        })?;
+        Ok(registry.with_stored(results.of_job(job)))
+    }
+
+    fn results(&mut self, root: &Path) -> Result<&Results, DirectoryError> {
+        if self.results.is_none() {
+            let working = WorkingDirectory::create(root, "embedded")?;
+            // What killed processes have left.
+            let _ = sweep(root);
+            let results = Results::within(working.path().to_owned());
+            self.results = Some((working, results));
+        }
+        let (_, results) = self.results.as_ref().expect("it was put there just now");
+        Ok(results)
     }
 
     fn start(
@@ -79,7 +116,7 @@ impl InProcessChildren {
             .map_err(|error| StartFailure { message: error.to_string(), permanent: true })?;
         let teller = teller(job, incarnation, endpoint);
         let events = teller.clone();
-        let registry = PartitionRegistry::new();
+        let registry = self.registry(job, &plan.graph)?;
         let host = TaskHost::new(
             plan,
             self.here.clone(),
@@ -145,7 +182,21 @@ impl Children for InProcessChildren {
                 let reason = "in embedded mode the output is this process's own";
                 endpoint.done(op, Done::Log(Err(reason.to_owned())));
             }
-            Op::ReleaseJob { job } => drop(self.hosts.remove(&job)),
+            Op::ReleasePartitions { job, partitions } => {
+                if let Some((_, results)) = &self.results {
+                    let results = results.of_job(job);
+                    tokio::task::spawn_blocking(move || {
+                        partitions.into_iter().for_each(|partition| results.remove(partition));
+                    });
+                }
+            }
+            Op::ReleaseJob { job } => {
+                drop(self.hosts.remove(&job));
+                if let Some((_, results)) = &self.results {
+                    let results = results.take(job);
+                    tokio::task::spawn_blocking(move || drop(results));
+                }
+            }
         }
     }
 }

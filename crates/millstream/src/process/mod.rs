@@ -9,6 +9,7 @@
 //! - [`artefacts`]: programs that were uploaded over REST;
 //! - [`storage`]: the storage that a directory's name means, with [`storage_reader`];
 //! - [`local_state`]: copies of state files that a worker keeps for itself;
+//! - [`results`]: what tasks of BATCH jobs have produced for others to read later;
 //! - [`ha`]: a JobManager that another one can take over from;
 //! - [`daemon`]: the processes of a standing cluster.
 
@@ -22,6 +23,7 @@ pub mod ha;
 pub mod in_process;
 pub mod job_manager;
 pub mod local_state;
+pub mod results;
 pub mod storage;
 mod storage_reader;
 pub mod task_manager;

@@ -18,7 +18,7 @@ use millstream_core::checkpoint::SnapshotKind;
 use millstream_core::ids::{
     AllocationId, ExecutionAttemptId, ExecutionGraphId, JobId, OperatorId, TriggerId,
 };
-use millstream_core::job_graph::{JobVertex, RuntimeMode};
+use millstream_core::job_graph::{ExchangeMode, JobVertex, RuntimeMode};
 use millstream_core::key_group::subtask_of_hash;
 use millstream_core::metric::MetricValue;
 use millstream_core::status::ExecutionState;
@@ -76,7 +76,9 @@ pub(super) struct LocalJob {
 
 impl LocalJob {
     /// All tasks are built, and have done nothing.
-    pub(super) fn start(plan: Plan, options: Options) -> Result<Self> {
+    pub(super) fn start(mut plan: Plan, options: Options) -> Result<Self> {
+        // All tasks are there from the beginning to the end.
+        plan.graph.edges.iter_mut().for_each(|edge| edge.exchange = ExchangeMode::Pipelined);
         let wrong = |why: String| Error::new(ErrorCode::Configuration, why);
         let (job, plan) = (JobId(1), Arc::new(plan));
         let mut graph = ExecutionGraph::new(job, plan.graph.clone())

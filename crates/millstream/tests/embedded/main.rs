@@ -4,4 +4,5 @@ mod damage;
 mod failures;
 mod interrupts;
 mod scratch;
+mod stages;
 mod storage_faults;

@@ -5,7 +5,7 @@ use super::Address;
 use super::deployment::{InputChannelDescriptor, TaskDeploymentDescriptor};
 use super::resource::{ResourceProfile, SlotId};
 use millstream_core::checkpoint::{Barrier, CheckpointId};
-use millstream_core::ids::{AllocationId, ExecutionAttemptId, FencingToken, JobId};
+use millstream_core::ids::{AllocationId, ExecutionAttemptId, FencingToken, JobId, PartitionId};
 use millstream_core::status::JobStatus;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -135,6 +135,15 @@ pub enum ToTaskExecutor {
         job: Option<JobId>,
         /// At most so many bytes from the end.
         bytes_max: u32,
+    },
+    /// Tell, of a job master: nobody will read these partitions of blocking exchanges any more.
+    ReleasePartitions {
+        /// The job.
+        job: JobId,
+        /// Which.
+        partitions: Vec<PartitionId>,
+        /// The job master's token.
+        job_master: FencingToken,
     },
 }
 

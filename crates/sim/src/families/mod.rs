@@ -1,5 +1,6 @@
 //! The scenario families, one a file; each has a test file of the same name.
 
+pub mod batch_stages;
 pub mod cancellation;
 pub mod checkpoints;
 pub mod crash_io;
@@ -17,6 +18,7 @@ pub mod submission;
 
 use crate::family::Family;
 
+pub use batch_stages::BATCH_STAGES;
 pub use cancellation::CANCELLATION;
 pub use checkpoints::{
     BOUNDED_TAIL, CHECKPOINT_ALIGNED, LEADER_TAKEOVER, NO_DANGLING_REFERENCE, RECOVERY,
@@ -36,13 +38,14 @@ pub use store_history::STORE_HISTORY;
 pub use submission::SUBMISSION;
 
 /// All of them.
-pub const ALL: [&Family; 23] = [
+pub const ALL: [&Family; 24] = [
     &AMBIGUOUS_PUT,
     &COMPLETION_AFTER_REVOKE,
     &LEADER_CHANGE,
     &LEADER_TAKEOVER,
     &SUSPEND_ANYWHERE,
     &TWO_LEADERS,
+    &BATCH_STAGES,
     &BOUNDED_TAIL,
     &CANCELLATION,
     &CHECKPOINT_ALIGNED,

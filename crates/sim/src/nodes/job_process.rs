@@ -12,7 +12,9 @@ use millstream_core::job_graph::{ExchangeMode, JobVertex, SourceSplit};
 use millstream_core::status::ExecutionState;
 use millstream_core::time::Mono;
 use millstream_rpc::machine::OpId;
-use millstream_rpc::protocol::deployment::{InputChannelDescriptor, TaskDeploymentDescriptor};
+use millstream_rpc::protocol::deployment::{
+    InputChannelDescriptor, InputGateDescriptor, TaskDeploymentDescriptor,
+};
 use millstream_rpc::protocol::job_link::{
     FromJobProcess, JOB_LINK_VERSION, JobInformation, ToJobProcess,
 };
@@ -244,6 +246,7 @@ impl JobProcess {
         let attempt = descriptor.attempt;
         let first = env.ledger.started.insert(attempt);
         assert!(first, "{attempt} is started a second time");
+        self.assert_inputs_are_whole(env, &descriptor);
         let twin = self.active().find(|other| {
             (other.graph, other.vertex, other.subtask)
                 == (attempt.graph, attempt.vertex, attempt.subtask)
@@ -365,14 +368,32 @@ impl JobProcess {
                 continue;
             }
             for channel in &gate.channels {
-                let producer = env.ledger.finished.get(&channel.partition.producer);
-                let child = producer.map(|finished| finished.child);
-                if !child.is_some_and(|child| env.ledger.children.contains(&child)) {
+                let producer = channel.partition.producer;
+                let finished = env.ledger.finished.get(&producer).map(|finished| finished.worker);
+                let is_there = finished.is_some_and(|(process, life)| {
+                    env.ledger.stored.contains(&(process, life, self.job, producer))
+                });
+                if !is_there {
+                    assert_not_given_up(env, attempt, producer);
                     return Some(channel.partition);
                 }
             }
         }
         None
+    }
+
+    /// What is read over a blocking exchange has been produced before its reader is started.
+    fn assert_inputs_are_whole(&self, env: &Env<'_>, reader: &TaskDeploymentDescriptor) {
+        let edges = &self.information.graph.edges;
+        let blocking = |gate: &&InputGateDescriptor| {
+            let mut edges = edges.iter().filter(|edge| edge.data_set == gate.data_set);
+            edges.any(|edge| edge.exchange == ExchangeMode::Blocking)
+        };
+        for channel in reader.gates.iter().filter(blocking).flat_map(|gate| &gate.channels) {
+            let producer = channel.partition.producer;
+            let whole = env.ledger.finished.contains_key(&producer);
+            assert!(whole, "{} is started before {producer} has finished", reader.attempt);
+        }
     }
 
     /// Not all that it reads is there and complete.
@@ -395,8 +416,9 @@ impl JobProcess {
         let finished = Finished {
             splits: task.splits.clone(),
             inputs: channels.map(|channel| channel.partition.producer).collect(),
-            child: (env.process, env.instance, self.job, self.incarnation),
+            worker: (env.process, env.instance),
         };
+        env.ledger.stored.insert((env.process, env.instance, self.job, attempt));
         env.ledger.finished.insert(attempt, finished);
         self.end(attempt, ExecutionState::Finished, None)
     }
@@ -435,6 +457,17 @@ impl JobProcess {
             None => Vec::new(),
         }
     }
+}
+
+/// A master gives up only what nobody reads any more; an attempt that was replaced may read on.
+fn assert_not_given_up(env: &Env<'_>, reader: ExecutionAttemptId, producer: ExecutionAttemptId) {
+    let is_newer = |other: &&ExecutionAttemptId| {
+        (other.graph, other.vertex, other.subtask) == (reader.graph, reader.vertex, reader.subtask)
+            && other.attempt > reader.attempt
+    };
+    let replaced = env.ledger.started.iter().any(|other| is_newer(&other));
+    let given_up = env.ledger.released.contains(&producer);
+    assert!(!given_up || replaced, "{producer} was given up before {reader} has read it");
 }
 
 fn say(attempt: ExecutionAttemptId, state: ExecutionState, failure: Option<TaskFailure>) -> Speech {

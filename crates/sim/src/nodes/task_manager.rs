@@ -127,7 +127,18 @@ impl TaskManager {
                 let result = Done::Log(Ok("a log".to_owned()));
                 self.feed(env, Input::Done { op, result });
             }
-            Op::ReleaseJob { job } => self.assert_no_child_lives(env, job),
+            Op::ReleasePartitions { job, partitions } => {
+                for producer in partitions.into_iter().map(|partition| partition.producer) {
+                    env.ledger.stored.remove(&(env.process, env.instance, job, producer));
+                    env.ledger.released.insert(producer);
+                }
+            }
+            Op::ReleaseJob { job } => {
+                self.assert_no_child_lives(env, job);
+                let here = (env.process, env.instance, job);
+                let stored = &mut env.ledger.stored;
+                stored.retain(|(process, life, of, _)| (*process, *life, *of) != here);
+            }
         }
     }
 

@@ -256,7 +256,7 @@ impl StreamTask {
             Phase::Suspended(_) => Ok(Step::NeedMail),
             Phase::Passing => self.pass_end(now),
             Phase::Finishing(next) => self.finish_next(next, now),
-            Phase::Ending => Ok(self.end()),
+            Phase::Ending => self.end(),
             Phase::Waiting | Phase::Leaving => self.wait_at_end(),
             Phase::Finished => Ok(Step::Finished),
         }
@@ -450,16 +450,16 @@ impl StreamTask {
         })
     }
 
-    fn end(&mut self) -> Step {
-        if !self.outputs.end() {
-            return Step::NeedOutput;
+    fn end(&mut self) -> Result<Step, TaskError> {
+        if !self.outputs.end()? {
+            return Ok(Step::NeedOutput);
         }
         self.phase = Phase::Leaving;
         if self.checkpoints.wait_at_end {
             self.checkpoints.report(TaskReport::EndOfData);
             self.phase = Phase::Waiting;
         }
-        Step::Progress
+        Ok(Step::Progress)
     }
 
     fn wait_at_end(&mut self) -> Result<Step, TaskError> {

@@ -31,9 +31,7 @@ impl Outputs {
         registry: PartitionRegistry,
     ) -> Self {
         let (labels, writers): (Vec<_>, Vec<PartitionWriter>) = outputs.into_iter().unzip();
-        for writer in &writers {
-            registry.register(writer.shared().clone());
-        }
+        writers.iter().for_each(|writer| announce(writer, &registry));
         let of_chain = writers.len();
         Self { writers, of_chain, of_sides: Vec::new(), labels, registry, ended: false }
     }
@@ -45,7 +43,7 @@ impl Outputs {
         label: Option<RoutingLabel>,
         writer: PartitionWriter,
     ) -> Self {
-        self.registry.register(writer.shared().clone());
+        announce(&writer, &self.registry);
         self.writers.push(writer);
         self.labels.push(label);
         self.of_sides.push(side);
@@ -123,16 +121,18 @@ impl Outputs {
         self.writers.iter_mut().for_each(|writer| writer.push_watermark(watermark));
     }
 
-    /// Flushes and says that nothing will follow; whether there was room for all.
-    pub(super) fn end(&mut self) -> bool {
+    /// Flushes and says that nothing will follow; whether there was room for all. An error if what is
+    /// stored for later is not whole.
+    pub(super) fn end(&mut self) -> Result<bool, TaskError> {
         if !self.flush(0) {
-            return false;
+            return Ok(false);
         }
         if !self.ended {
             self.ended = true;
             self.writers.iter_mut().for_each(PartitionWriter::finish);
+            self.pump()?;
         }
-        true
+        Ok(true)
     }
 
     /// Whether all of it is where it is read.
@@ -149,6 +149,13 @@ impl Outputs {
         let firsts = firsts.filter(|(at, (_, side))| !self.of_sides[..*at].contains(side));
         let records = records + firsts.map(|(_, (writer, _))| writer.records()).sum::<u64>();
         (records, self.writers.iter().map(PartitionWriter::remote_bytes).sum())
+    }
+}
+
+/// Makes a partition known to its consumers. What is stored is found by its name, when it is whole.
+fn announce(writer: &PartitionWriter, registry: &PartitionRegistry) {
+    if !writer.is_stored() {
+        registry.register(writer.shared().clone());
     }
 }
 

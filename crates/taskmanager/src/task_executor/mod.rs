@@ -32,7 +32,7 @@ mod tasks;
 use crate::child::ChildTimerKind;
 use crate::config::TaskExecutorConfig;
 use crate::job_table::JobTable;
-use crate::op::{Done, Op};
+use crate::op::{Done, NO_ANSWER, Op};
 use crate::slot_table::{SlotTable, Ticket};
 use millstream_core::ids::{AllocationId, ExecutionAttemptId, FencingToken, InstanceId, JobId};
 use millstream_core::time::Mono;
@@ -346,6 +346,12 @@ impl TaskExecutor {
             ToTaskExecutor::NotifyCheckpointAborted { attempt, checkpoint, job_master } => {
                 let notice = checkpoints::notice(attempt, checkpoint, false);
                 self.on_checkpoint_notice(cx, attempt, job_master, notice)
+            }
+            ToTaskExecutor::ReleasePartitions { job, partitions, job_master } => {
+                self.require_job_master(job, job_master)?;
+                let (op, what) = (NO_ANSWER, Op::ReleasePartitions { job, partitions });
+                cx.out.push(Effect::Op { op, what });
+                Ok(Answer::Ack)
             }
             ToTaskExecutor::FreeSlot { allocation, cause } => {
                 self.release_slot(cx, allocation, &cause);

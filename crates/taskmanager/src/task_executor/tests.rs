@@ -339,6 +339,7 @@ fn show_op(op: &Op) -> String {
         Op::StartChild { incarnation, .. } => format!("start {incarnation}"),
         Op::KillChild { incarnation, .. } => format!("kill {incarnation}"),
         Op::ReadLog { .. } => "read log".to_owned(),
+        Op::ReleasePartitions { partitions, .. } => format!("release {}", partitions.len()),
         Op::ReleaseJob { .. } => "release job".to_owned(),
         Op::SendToChild { message, .. } => match message {
             ToJobProcess::Start { .. } => "be".to_owned(),

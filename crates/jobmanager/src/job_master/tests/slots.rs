@@ -62,7 +62,7 @@ fn a_slot_that_is_not_ours_cannot_fail() {
 
 #[test]
 fn a_free_slot_serves_the_next_task_and_is_given_back_when_nobody_has_needed_it_for_a_while() {
-    let mut rig = Rig::healthy("a:2 b:1 a=hash=b", &[], &[("tm1", 2)]);
+    let mut rig = Rig::healthy("a:2 b:1 a=hash=b", &[], &[("tm1", 1), ("tm2", 1)]);
     rig.log();
     rig.tasks("finish a0 a1");
     rig.expect_deeds(&["ask tm1: submit b0#0 in 1"]);
@@ -70,10 +70,11 @@ fn a_free_slot_serves_the_next_task_and_is_given_back_when_nobody_has_needed_it_
     for _ in 0..5 {
         rig.pass(9_999);
         rig.heartbeat("tm1", &[b0]);
+        rig.heartbeat("tm2", &[]);
         rig.say(ToJobMaster::HeartbeatFromResourceManager { resource_manager: worker("rm") });
     }
     rig.expect_deeds(&["ask rm: declare 1"]);
-    // `b` still reads from `tm1`: without a slot the worker would let go of what it holds.
+    // `b` still reads from `tm2`: without a slot the worker would let go of what it holds.
     rig.pass(5);
     rig.expect_deeds(&[]);
 
