@@ -362,14 +362,14 @@ impl PartitionWriter {
     /// Call it whenever the task's thread has been woken. The other calls do the same on their way,
     /// and what is encoded leaves without the task: credit that comes wakes it only if it waits for
     /// room.
-    pub fn pump(&mut self) -> Result<(), PartitionNotWritable> {
+    pub fn pump(&mut self) -> Result<(), Box<PartitionNotWritable>> {
         let partition = self.shared.id;
         for queue in &self.shared.subpartitions {
             let told = |cause| PartitionNotWritable { partition, cause: NotStored::Row(cause) };
-            queue.pump().map_err(told)?;
+            queue.pump().map_err(|cause| Box::new(told(cause)))?;
         }
         let stored = self.stored.as_ref().map_or(Ok(()), StoredWriter::check);
-        stored.map_err(|cause| PartitionNotWritable { partition, cause })
+        stored.map_err(|cause| Box::new(PartitionNotWritable { partition, cause }))
     }
 
     /// Whether [`PartitionWriter::pump`] has something to do. After [`PartitionWriter::finish`] it

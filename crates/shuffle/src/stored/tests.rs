@@ -51,7 +51,7 @@ fn writer(partitions: &StoredPartitions, consumers: usize) -> PartitionWriter {
 }
 
 fn batch_of(records: &[String]) -> BoxBatch {
-    let mut batch: BoxBatch = Box::new(Batch::<String>::new());
+    let mut batch: BoxBatch = Box::<Batch<String>>::default();
     cast::<String>(batch.as_mut()).items.extend(records.iter().cloned());
     batch
 }
