@@ -138,7 +138,7 @@ fn a_program_of_another_age_is_refused_by_name() {
         &[
             "start 1",
             "kill 1",
-            "lost 1: the program speaks version 0 of the job link, this worker versions 2 to 2: \
+            "lost 1: the program speaks version 0 of the job link, this worker versions 3 to 3: \
              rebuild it with a Millstream of this cluster's age",
         ],
     );
