@@ -84,6 +84,49 @@ fn what_a_window_remembers_survives_a_restore_and_ends_with_it() -> Result<()> {
     Ok(())
 }
 
+/// Puts small windows aside, and says how far time is.
+#[derive(Clone)]
+struct Small(OutputTag<u64>);
+
+impl ProcessWindowFunction<u64, (u64, u64)> for Small {
+    type Out = (u64, Timestamp, Timestamp);
+
+    fn process(
+        &mut self,
+        (key, sum): (u64, u64),
+        ctx: &mut WindowContext<'_, u64, Self::Out>,
+    ) -> FunctionResult {
+        match sum {
+            0..10 => ctx.output(&self.0, key),
+            _ => ctx.emit((key, ctx.current_watermark(), ctx.processing_time())),
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn functions_of_windows_have_side_outputs_and_know_the_time() -> Result<()> {
+    for lateness in [0, 5] {
+        let small = OutputTag::new("small");
+        let tag = small.clone();
+        let mut harness = Harness::new(move |numbers: DataStream<(u64, u64)>| {
+            numbers
+                .key_by(|number| number.0)
+                .window(TumblingEventTimeWindows::of(Duration::from_millis(10)))
+                .allowed_lateness(Duration::from_millis(lateness))
+                .reduce_process(|a, b| (a.0, a.1 + b.1), Small(tag.clone()))
+                .name("small")
+        })
+        .with_side_output(&small)
+        .starting_at(70);
+        harness.push_at([((1, 6), 1), ((1, 7), 2), ((2, 3), 3)])?;
+        harness.advance_watermark(12)?;
+        assert_eq!(harness.take_output(), [(1, 12, 70)]);
+        assert_eq!(harness.take_side_output(&small)?, [2]);
+    }
+    Ok(())
+}
+
 /// Counts the sessions of a key.
 #[derive(Clone)]
 struct Sessions;

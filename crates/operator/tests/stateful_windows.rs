@@ -1,7 +1,10 @@
 //! The state of functions of windows, driven alone.
 
+use millstream_operator::clock::ProcessingClock;
 use millstream_operator::context::TaskContext;
 use millstream_operator::process::FunctionResult;
+use millstream_operator::side_output::SideOutputs;
+use millstream_operator::window::results::Results;
 use millstream_operator::window::stateful::{StatefulWindows, WindowStates};
 use millstream_operator::window::{
     EndedWindow, StatefulWindowContext, StatefulWindowFunction, TimeWindow,
@@ -56,7 +59,10 @@ fn a_window_has_state_of_its_own_until_it_ends_and_a_key_keeps_its() {
     let (mut emit, mut states) = (windows.emit(), windows.boxed());
     let mut fire = |key: u64, start: i64, value: u64| {
         let mut out = Vec::new();
-        emit(key, TimeWindow::new(start, start + 10), value, &mut out).expect("nothing fails");
+        let window = TimeWindow::new(start, start + 10);
+        let (mut sides, clock) = (SideOutputs::new(), ProcessingClock::system());
+        let mut results = Results::of(window, &mut out, &mut sides, 0, &clock);
+        emit(key, window, value, &mut results).expect("nothing fails");
         out[0]
     };
     assert_eq!(fire(1, 0, 7), (1, 1, 0));

@@ -1,8 +1,11 @@
 //! [`ProcessWindowFunction`]: what a user writes to make results of a whole window.
 
+use super::results::Results;
 use super::time_window::TimeWindow;
 use crate::context::TaskContext;
 use crate::process::FunctionResult;
+use crate::side_output::OutputTag;
+use millstream_core::time::Timestamp;
 use millstream_core::{Key, Record};
 
 /// Makes results of what a window of a key holds: of all its records, as a `Vec<T>`, or of what they
@@ -48,13 +51,13 @@ pub trait ProcessWindowFunction<K: Key, V>: Clone + Send + 'static {
 pub struct WindowContext<'a, K, O> {
     key: K,
     window: TimeWindow,
-    out: &'a mut Vec<O>,
+    out: Results<'a, O>,
 }
 
 impl<'a, K, O> WindowContext<'a, K, O> {
     /// For a call of a function.
-    pub fn new(key: K, window: TimeWindow, out: &'a mut Vec<O>) -> Self {
-        Self { key, window, out }
+    pub fn new(key: K, window: TimeWindow, out: &'a mut Results<'_, O>) -> Self {
+        Self { key, window, out: out.again() }
     }
 
     /// Whose window it is.
@@ -70,5 +73,20 @@ impl<'a, K, O> WindowContext<'a, K, O> {
     /// Gives a result out. Its time is the last millisecond of the window.
     pub fn emit(&mut self, result: O) {
         self.out.push(result);
+    }
+
+    /// Gives a record out under a tag, with the same time: to whoever reads `stream.side_output(&tag)`.
+    pub fn output<T: Record>(&mut self, tag: &OutputTag<T>, record: T) {
+        self.out.output(tag, record);
+    }
+
+    /// No record at or before this time is to come; `Timestamp::MIN` if nothing is known yet.
+    pub fn current_watermark(&self) -> Timestamp {
+        self.out.watermark()
+    }
+
+    /// The time of the machine.
+    pub fn processing_time(&self) -> Timestamp {
+        self.out.processing_time()
     }
 }

@@ -5,6 +5,7 @@
 //! - [`trigger`]: when a window fires, and what it remembers (`trigger_state`); [`evictor`]: what is dropped then;
 //! - [`function`]: what users write to make results of a whole window; [`stateful`]: and to have state there;
 //! - [`pane_operator`]: windows on a grid, added up by the batch; [`window_operator`]: all others;
+//! - [`results`]: where a window that fires gives them;
 //! - [`late`]: what becomes of late records; `progress`: how far windows have fired, as state.
 
 pub mod assigner;
@@ -14,6 +15,7 @@ pub mod late;
 pub mod pane_operator;
 pub mod panes;
 mod progress;
+pub mod results;
 pub mod stateful;
 pub mod time_window;
 pub mod trigger;

@@ -9,6 +9,7 @@
 use super::late::LateRecords;
 use super::panes::Panes;
 use super::progress::Progress;
+use super::results::Results;
 use super::time_window::TimeWindow;
 use crate::clock::ProcessingClock;
 use crate::context::TaskContext;
@@ -36,7 +37,7 @@ const FIRED_MAX: usize = 4_096;
 pub type Merge<V> = Box<dyn Fn(&mut V, V)>;
 
 /// Makes results of the value of a key in a window.
-pub type Emit<K, V, O> = Box<dyn FnMut(K, TimeWindow, V, &mut Vec<O>) -> FunctionResult>;
+pub type Emit<K, V, O> = Box<dyn FnMut(K, TimeWindow, V, &mut Results<'_, O>) -> FunctionResult>;
 
 /// What the windows are.
 #[derive(Clone, Copy, Debug)]
@@ -67,6 +68,8 @@ pub struct PaneOperator<K, T, V, I, F, O> {
     table: WindowTable<K, V>,
     progress: Progress,
     firing: Option<Firing>,
+    /// How far event time is, whatever time the windows speak of.
+    watermark: Timestamp,
     clock: ProcessingClock,
     max_parallelism: MaxParallelism,
     keys: Vec<K>,
@@ -131,6 +134,7 @@ where
             table: WindowTable::new(),
             progress: Progress::new(context),
             firing: None,
+            watermark: Timestamp::MIN,
             clock: context.clock.clone(),
             max_parallelism: context.max_parallelism,
             keys: Vec::new(),
@@ -306,8 +310,11 @@ where
         out: &mut Batch<O>,
     ) -> Result<(), OperatorError> {
         let first = out.items.len();
-        let result = (self.emit)(key, window, value, &mut out.items);
+        let Self { emit, late, watermark, clock, .. } = self;
+        let mut results = Results::of(window, &mut out.items, late.sides(), *watermark, clock);
+        let result = emit(key, window, value, &mut results);
         result.map_err(|error| OperatorError::from_error(error.as_ref()))?;
+        self.late.sides().check()?;
         out.stamp(first, Some(window.max_timestamp()));
         check_surplus::<O>(out.items.len() - first)
     }
@@ -336,7 +343,7 @@ where
             else {
                 break;
             };
-            if out.items.len() >= room {
+            if out.items.len() >= room || self.late.sides().is_full() {
                 return Ok(Flow::More);
             }
             let window = TimeWindow::new(end - self.windows.panes.size, end);
@@ -367,12 +374,14 @@ where
         room: usize,
     ) -> Result<Flow, OperatorError> {
         let first = out.items.len();
-        let Self { table, emit, .. } = self;
+        let Self { table, emit, late, watermark, clock, .. } = self;
         for (key, value) in table.take(window.start, room.saturating_sub(first).max(1)) {
-            let result = emit(key, window, value, &mut out.items);
+            let mut results = Results::of(window, &mut out.items, late.sides(), *watermark, clock);
+            let result = emit(key, window, value, &mut results);
             result.map_err(|error| OperatorError::from_error(error.as_ref()))?;
             check_surplus::<O>(out.items.len() - first)?;
         }
+        late.sides().check()?;
         out.stamp(first, Some(window.max_timestamp()));
         let more = table.panes(window.start..=window.start).next().is_some();
         Ok(if more { Flow::More } else { Flow::Drained })
@@ -397,7 +406,7 @@ where
         room: usize,
     ) -> Result<(), OperatorError> {
         while let Some((hash, _)) = firing.rows.get(firing.next) {
-            if out.items.len() >= room {
+            if out.items.len() >= room || self.late.sides().is_full() {
                 self.progress.now.partly = Some((firing.window.end, *hash));
                 self.firing = Some(firing);
                 return Ok(());
@@ -544,6 +553,7 @@ where
         out: &mut dyn AnyBatch,
         room: usize,
     ) -> Result<Flow, OperatorError> {
+        self.watermark = self.watermark.max(watermark);
         if !self.is_event_time() {
             return Ok(Flow::Drained);
         }

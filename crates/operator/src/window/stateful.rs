@@ -2,13 +2,16 @@
 //! something from one firing to the next, per window or per key; and its state, as the operator drives it.
 
 use super::pane_operator::Emit;
+use super::results::Results;
 use super::time_window::TimeWindow;
 use crate::clock::ProcessingClock;
 use crate::context::TaskContext;
 use crate::process::FunctionResult;
+use crate::side_output::OutputTag;
 use millstream_checkpoint::snapshot::{OperatorSnapshot, RestoredOperator};
 use millstream_core::job_state::DeclaredState;
 use millstream_core::key_group::MaxParallelism;
+use millstream_core::time::Timestamp;
 use millstream_core::{Key, OperatorError, Record};
 use millstream_state::KeyedState;
 use millstream_state::entry_key::EntryKey;
@@ -67,7 +70,7 @@ pub struct StatefulWindowContext<'a, K, W, G, O> {
     pub global_state: &'a mut G,
     key: &'a K,
     window: TimeWindow,
-    out: &'a mut Vec<O>,
+    out: Results<'a, O>,
 }
 
 impl<K, W, G, O> StatefulWindowContext<'_, K, W, G, O> {
@@ -84,6 +87,21 @@ impl<K, W, G, O> StatefulWindowContext<'_, K, W, G, O> {
     /// Gives a result out. Its time is the last millisecond of the window.
     pub fn emit(&mut self, result: O) {
         self.out.push(result);
+    }
+
+    /// Gives a record out under a tag, with the same time: to whoever reads `stream.side_output(&tag)`.
+    pub fn output<T: Record>(&mut self, tag: &OutputTag<T>, record: T) {
+        self.out.output(tag, record);
+    }
+
+    /// No record at or before this time is to come; `Timestamp::MIN` if nothing is known yet.
+    pub fn current_watermark(&self) -> Timestamp {
+        self.out.watermark()
+    }
+
+    /// The time of the machine.
+    pub fn processing_time(&self) -> Timestamp {
+        self.out.processing_time()
     }
 }
 
@@ -181,7 +199,7 @@ impl<K: Key, V: 'static, F: StatefulWindowFunction<K, V>> StatefulWindows<K, V, 
             let name = EntryKey { key: key.clone(), entry: window };
             of_window.one(window_hash, &name, now, |window_state, _| {
                 of_key.one(hash, &key, now, |global_state, _| {
-                    let key = &key;
+                    let (key, out) = (&key, out.again());
                     let mut ctx =
                         StatefulWindowContext { window_state, global_state, key, window, out };
                     function.process(value, &mut ctx)

@@ -12,6 +12,7 @@ use super::late::LateRecords;
 use super::pane_operator::{Emit, out_of_range, without_time};
 use super::panes::Panes;
 use super::progress::Progress;
+use super::results::Results;
 use super::stateful::WindowStates;
 use super::time_window::TimeWindow;
 use super::trigger::{AnyTrigger, TriggerContext, TriggerResult, TriggerState, WindowTimers};
@@ -409,6 +410,7 @@ impl<K: Key, T: Record, V: Record, O: Record> WindowOperator<K, T, V, O> {
             let time = if window.is_global() { None } else { Some(window.max_timestamp()) };
             out.stamp(first, time);
             check_surplus::<O>(out.items.len() - first)?;
+            self.late.sides().check()?;
         }
         if result.purges() {
             self.purge(owner, name, &mut row);
@@ -426,14 +428,22 @@ impl<K: Key, T: Record, V: Record, O: Record> WindowOperator<K, T, V, O> {
         out: &mut Vec<O>,
     ) -> FunctionResult {
         let key = owner.key.clone();
-        if let Kept::Sum { emit, .. } = &mut self.kept {
-            return match &row.0 {
-                Some(sum) => emit(key, window, sum.clone(), out),
-                None => Ok(()),
-            };
-        }
-        let mut elements = self.elements_of(owner, name, row.1);
-        let Kept::All { evictor, emit } = &mut self.kept else { return Ok(()) };
+        let mut elements = match self.kept {
+            Kept::Sum { .. } => Vec::new(),
+            Kept::All { .. } => self.elements_of(owner, name, row.1),
+        };
+        let Self { kept, late, progress, clock, .. } = self;
+        let watermark = progress.now.watermark;
+        let out = &mut Results::of(window, out, late.sides(), watermark, clock);
+        let (evictor, emit) = match kept {
+            Kept::Sum { emit, .. } => {
+                return match &row.0 {
+                    Some(sum) => emit(key, window, sum.clone(), out),
+                    None => Ok(()),
+                };
+            }
+            Kept::All { evictor, emit } => (evictor, emit),
+        };
         if elements.is_empty() {
             return Ok(());
         }
@@ -628,7 +638,7 @@ impl<K: Key, T: Record, V: Record, O: Record> WindowOperator<K, T, V, O> {
         room: usize,
     ) -> Result<Flow, OperatorError> {
         for _ in 0..FIRED_MAX {
-            if out.items.len() >= room {
+            if out.items.len() >= room || self.late.sides().is_full() {
                 break;
             }
             let Some(due) = self.timers.of(domain).pop(until) else { return Ok(Flow::Drained) };
