@@ -9,6 +9,7 @@ pub mod mutant;
 pub mod resource_manager;
 pub mod scheduler;
 pub mod slot_manager;
+pub mod watermark_alignment;
 
 #[cfg(test)]
 mod test_driver;

@@ -4,10 +4,11 @@ use millstream::OperatorError;
 use millstream::api::args::Args;
 use millstream::operator::source::{Poll, Source, SourceClock, SourceReader};
 use millstream::prelude::*;
+use millstream::testing::TestEnv;
 use millstream::{sink, source};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 const KEYS: u64 = 100;
@@ -224,6 +225,147 @@ fn a_window_job_that_fails_on_its_way_gives_what_one_does_that_does_not() {
     let starts = |time: i64| (0..4).map(|n| time.div_euclid(100) * 100 - n * 100).collect();
     check(sliding.take(), &counts(starts));
     check(growing.take(), &sessions());
+}
+
+/// How far two sources are, for both to see.
+#[derive(Clone, Default)]
+struct Race {
+    slow: Arc<AtomicI64>,
+    /// How far the fast one has been ahead at most.
+    lead: Arc<AtomicI64>,
+}
+
+/// Steps of event time, of each of the two sources.
+const STEP_MS: i64 = 10;
+const STEPS: i64 = 300;
+
+/// One of the two: the slow one takes a step each millisecond, the fast one as it is read.
+struct Racer {
+    race: Race,
+    slow: bool,
+}
+
+struct RacerReader {
+    race: Race,
+    slow: bool,
+    next: i64,
+    /// When the next step of the slow one is due.
+    due_us: u64,
+}
+
+impl Source<(u64, i64)> for Racer {
+    fn reader(
+        &self,
+        _context: &TaskContext,
+    ) -> Result<Box<dyn SourceReader<(u64, i64)>>, OperatorError> {
+        let (race, slow) = (self.race.clone(), self.slow);
+        Ok(Box::new(RacerReader { race, slow, next: 0, due_us: 0 }))
+    }
+
+    fn is_bounded(&self) -> bool {
+        false
+    }
+
+    fn parallelism_max(&self) -> Option<u32> {
+        Some(1)
+    }
+}
+
+impl SourceReader<(u64, i64)> for RacerReader {
+    fn poll(
+        &mut self,
+        out: &mut Vec<(u64, i64)>,
+        _room: usize,
+        clock: SourceClock,
+    ) -> Result<Poll, OperatorError> {
+        if self.next == STEPS {
+            return Ok(Poll::End);
+        }
+        if clock.now_us < self.due_us {
+            return Ok(Poll::WakeAt(self.due_us));
+        }
+        let time = self.next * STEP_MS;
+        self.next += 1;
+        out.push((u64::from(self.slow), time));
+        if self.slow {
+            // Once it has ended, nobody waits for it.
+            let at = if self.next == STEPS { i64::MAX } else { time };
+            self.race.slow.store(at, Ordering::SeqCst);
+            self.due_us = clock.now_us + 1_000;
+            return Ok(Poll::WakeAt(self.due_us));
+        }
+        let lead = time.saturating_sub(self.race.slow.load(Ordering::SeqCst));
+        self.race.lead.fetch_max(lead, Ordering::SeqCst);
+        Ok(Poll::More)
+    }
+
+    fn snapshot(&mut self) -> Result<Vec<Vec<u8>>, OperatorError> {
+        Ok(Vec::new())
+    }
+
+    fn restore(&mut self, _items: Vec<Vec<u8>>) -> Result<(), OperatorError> {
+        Ok(())
+    }
+}
+
+/// So far the fast one may be ahead.
+const DRIFT_MS: i64 = 200;
+
+/// Lets both run in a group; how far the fast one was ahead at most.
+fn race(env: &Env, execute: impl FnOnce()) -> i64 {
+    let race = Race::default();
+    let read = |name: &str, slow| {
+        let strategy = WatermarkStrategy::for_monotonous_timestamps()
+            .with_timestamp_assigner(|record: &(u64, i64)| record.1)
+            .with_watermark_alignment(
+                "racers",
+                Duration::from_millis(DRIFT_MS as u64),
+                Duration::from_millis(5),
+            );
+        let racer = Racer { race: race.clone(), slow };
+        env.source(name, racer).assign_timestamps_and_watermarks(strategy).set_parallelism(1)
+    };
+    let records = sink::collect();
+    read("slow", true).union(&[&read("fast", false)]).sink("records", records.clone());
+    execute();
+    assert_eq!(records.take().len(), 2 * STEPS as usize);
+    race.lead.load(Ordering::SeqCst)
+}
+
+/// The record with which the fast one notices that it is too far has been read.
+const LEAD_MAX: i64 = DRIFT_MS + STEP_MS + 1;
+
+#[test]
+fn a_source_of_an_alignment_group_runs_ahead_of_the_slowest_no_further_than_it_may() {
+    let args = Args::parse(["--parallelism", "1"].map(str::to_owned));
+    let env = Env::with_arguments(args.expect("well formed")).expect("embedded");
+    let lead = race(&env, || drop(env.execute("race").expect("nothing fails")));
+    assert!(lead <= LEAD_MAX, "it was {lead} ms ahead");
+}
+
+#[test]
+fn sources_of_a_test_in_virtual_time_are_aligned_too() {
+    let test = TestEnv::new();
+    let lead = race(test.env(), || drop(test.execute("race").expect("nothing fails")));
+    assert!((DRIFT_MS / 2..=LEAD_MAX).contains(&lead), "it was {lead} ms ahead");
+}
+
+#[test]
+fn alignment_behind_an_exchange_is_refused_with_the_operator_and_what_to_do() {
+    let args = Args::parse(["--parallelism", "2"].map(str::to_owned));
+    let env = Env::with_arguments(args.expect("well formed")).expect("embedded");
+    let strategy = WatermarkStrategy::for_monotonous_timestamps()
+        .with_timestamp_assigner(|time: &i64| *time)
+        .with_watermark_alignment("g", Duration::from_secs(1), Duration::from_secs(1));
+    env.source("numbers", source::collection(0..10_i64))
+        .rebalance()
+        .assign_timestamps_and_watermarks(strategy)
+        .name("times")
+        .sink("nowhere", sink::blackhole());
+    let error = env.execute("aligned too late").expect_err("it would wait for itself").to_string();
+    for part in ["times", "event_time.rs", "right behind the source"] {
+        assert!(error.contains(part), "`{part}` is missing: {error}");
+    }
 }
 
 /// Each record says how far time is.

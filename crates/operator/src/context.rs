@@ -4,6 +4,7 @@ use crate::accumulators::Accumulators;
 use crate::asynchronous::runtime::AsyncRuntime;
 use crate::clock::ProcessingClock;
 use crate::metrics::MetricGroup;
+use crate::watermark::AlignmentGroups;
 use millstream_core::OperatorError;
 use millstream_core::checkpoint::CheckpointId;
 use millstream_core::error::Location;
@@ -54,6 +55,8 @@ pub struct TaskContext {
     pub metrics: MetricGroup,
     /// Files that the program registered, by their names.
     pub cached_files: Arc<BTreeMap<String, PathBuf>>,
+    /// The alignment groups of the task's event time.
+    pub alignment: AlignmentGroups,
     /// Makes the calls of asynchronous operators.
     pub async_runtime: AsyncRuntime,
     /// Wakes the task's thread: for threads that fetch on behalf of an operator.
@@ -137,6 +140,7 @@ impl TaskContext {
             accumulators: Accumulators::new(),
             metrics: MetricGroup::of_task(ProcessingClock::system()),
             cached_files: Arc::default(),
+            alignment: AlignmentGroups::default(),
             async_runtime: AsyncRuntime::none(),
             wake: Wake::new(),
         }

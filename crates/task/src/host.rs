@@ -23,6 +23,7 @@ use millstream_operator::context::{OperatorLabel, StateBackend, TaskContext};
 use millstream_operator::metrics::MetricGroup;
 use millstream_operator::operator::Operator;
 use millstream_operator::plan::{self, OutputOf, Plan, RouterContext, SideOutput, VertexPlan};
+use millstream_operator::watermark::AlignmentGroups;
 use millstream_rpc::protocol::deployment::{ResultPartitionDescriptor, TaskDeploymentDescriptor};
 use millstream_rpc::protocol::job_link::{FromJobProcess, ToJobProcess};
 use millstream_rpc::protocol::job_master::{
@@ -163,6 +164,9 @@ impl TaskHost {
                 self.shared.snapshots.aborted(attempt, checkpoint);
                 self.mail(attempt, SlotMail::CheckpointAborted(attempt, checkpoint));
             }
+            ToJobProcess::AlignWatermark { attempt, group, watermark } => {
+                self.mail(attempt, SlotMail::Align(attempt, group, watermark));
+            }
             ToJobProcess::Dismiss => self.dismiss(),
         }
     }
@@ -298,13 +302,15 @@ impl Shared {
             let context = context.of_operator(&label.name);
             let mut made = guard(label, || chained.factory.make(&context))?;
             guard(label, || attach(&chained.sides, made.as_mut()))?;
+            guard(label, || check_alignment(&head, &context.alignment))?;
             chain.push(next_id()?, label.clone(), made);
         }
         let mut task = StreamTask::new(head, chain, outputs)
             .with_clock(context.clock)
             .with_accumulators(context.accumulators)
             .with_metrics(context.metrics)
-            .with_input_names(self.input_names(&descriptor));
+            .with_input_names(self.input_names(&descriptor))
+            .with_alignment(context.alignment);
         if descriptor.checkpointing.is_some() {
             task = task.with_checkpoints();
         }
@@ -416,6 +422,7 @@ impl Shared {
             accumulators: Accumulators::new(),
             metrics: MetricGroup::of_task(self.clock.clone()),
             cached_files: self.plan.cached_files.clone(),
+            alignment: AlignmentGroups::default(),
             async_runtime: self.async_runtime.clone(),
             wake: wake.clone(),
         }
@@ -527,6 +534,19 @@ fn attach(read: &[SideOutput], operator: &mut dyn Operator) -> Result<(), Operat
         sides.attach(side.name.clone(), side.output_type.make());
     }
     Ok(())
+}
+
+/// Sources can be kept from reading, and nobody else: what fills the queues before a task may be what the
+/// others of its group wait for.
+fn check_alignment(head: &Head, groups: &AlignmentGroups) -> Result<(), OperatorError> {
+    match head {
+        Head::Gates { .. } if !groups.is_empty() => Err(OperatorError::new(
+            "`with_watermark_alignment` keeps sources from reading, but these records have come through \
+             an exchange: call `assign_timestamps_and_watermarks` right behind the source, with the \
+             parallelism of the source",
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn unlabelled(error: OperatorError) -> TaskError {

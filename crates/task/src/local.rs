@@ -4,6 +4,7 @@
 
 use crate::failure::{TaskError, catch};
 use crate::host::{EventSink, Shared, groups_of};
+use crate::slot::aligned;
 use crate::snapshots::Snapshots;
 use crate::storages::{StorageFactory, Storages};
 use crate::stream_task::{Step, StreamTask, TaskReport};
@@ -12,6 +13,7 @@ use millstream_core::checkpoint::{Barrier, CheckpointId};
 use millstream_core::ids::{ExecutionAttemptId, ResourceId};
 use millstream_core::job_graph::SourceSplit;
 use millstream_core::metric::MetricValue;
+use millstream_core::time::Timestamp;
 use millstream_operator::asynchronous::AsyncRuntime;
 use millstream_operator::clock::ProcessingClock;
 use millstream_operator::context::StateBackend;
@@ -175,6 +177,13 @@ impl LocalTasks {
         self.with(attempt, |task| task.checkpoint_aborted(checkpoint)).map(drop)
     }
 
+    /// So far the task's source may read, as far as this alignment group is concerned.
+    pub fn align(&mut self, attempt: ExecutionAttemptId, group: &str, watermark: Timestamp) {
+        if let Some(running) = self.tasks.get_mut(&attempt) {
+            running.task.align(group, watermark);
+        }
+    }
+
     /// What the accumulators of all tasks have come to that run or have finished.
     pub fn accumulators(&self) -> BTreeMap<String, AccumulatorValue> {
         let running = self.tasks.values().map(|running| running.task.accumulators().values());
@@ -264,6 +273,7 @@ impl LocalTasks {
                 TaskReport::EndOfData => {
                     (self.shared.events)(FromJobProcess::EndOfData { attempt });
                 }
+                TaskReport::Aligned(report) => (self.shared.events)(aligned(attempt, report)),
             }
         }
     }

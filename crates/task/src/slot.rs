@@ -14,9 +14,13 @@ use millstream_core::checkpoint::{Barrier, CheckpointId};
 use millstream_core::ids::{ExecutionAttemptId, JobVertexId};
 use millstream_core::job_graph::SourceSplit;
 use millstream_core::status::ExecutionState;
+use millstream_core::time::Timestamp;
+use millstream_operator::watermark::AlignmentReport;
 use millstream_rpc::protocol::deployment::InputChannelDescriptor;
 use millstream_rpc::protocol::job_link::FromJobProcess;
-use millstream_rpc::protocol::job_master::{TaskExecutionState, TaskFailure, TaskMetrics};
+use millstream_rpc::protocol::job_master::{
+    TaskExecutionState, TaskFailure, TaskMetrics, WatermarkReport,
+};
 use millstream_shuffle::sync::atomic::{AtomicBool, Ordering};
 use millstream_shuffle::sync::thread::{Builder, JoinHandle};
 use millstream_shuffle::sync::{Arc, Mutex, lock};
@@ -42,6 +46,8 @@ pub enum SlotMail {
     CheckpointCompleted(ExecutionAttemptId, CheckpointId),
     /// A checkpoint will never be complete.
     CheckpointAborted(ExecutionAttemptId, CheckpointId),
+    /// So far the source of an alignment group may read.
+    Align(ExecutionAttemptId, String, Timestamp),
     /// End when no task is left.
     Dismiss,
 }
@@ -179,6 +185,10 @@ impl SlotThread {
                 SlotMail::CheckpointAborted(attempt, checkpoint) => {
                     self.change(attempt, |task| task.checkpoint_aborted(checkpoint));
                 }
+                SlotMail::Align(attempt, group, watermark) => self.change(attempt, |task| {
+                    task.align(&group, watermark);
+                    Ok(())
+                }),
                 SlotMail::Dismiss => self.dismissed = true,
             }
         }
@@ -190,7 +200,9 @@ impl SlotThread {
         self.report(&deployed, ExecutionState::Initializing, None);
         let wake = self.mailbox.wake().clone();
         match catch(|| build(&wake)) {
-            Ok(task) => {
+            Ok(mut task) => {
+                // Who belongs to an alignment group is known before it runs.
+                self.pass_on(attempt, task.take_reports());
                 self.report(&deployed, ExecutionState::Running, None);
                 let clock = StateClock::new(Instant::now());
                 let running = RunningTask { deployment: deployed, task, wake_at: None, clock };
@@ -228,6 +240,7 @@ impl SlotThread {
                 }
                 TaskReport::Withdrawn => self.snapshots.withdrawn(attempt),
                 TaskReport::EndOfData => (self.events)(FromJobProcess::EndOfData { attempt }),
+                TaskReport::Aligned(report) => (self.events)(aligned(attempt, report)),
             }
         }
     }
@@ -347,6 +360,13 @@ impl SlotThread {
         let until = tasks.iter().filter_map(|task| task.wake_at).min();
         rest.rest(mailbox.wake(), until, || is_idle(mailbox, tasks, Instant::now()));
     }
+}
+
+/// What the job master is told of how far a source is.
+pub(crate) fn aligned(attempt: ExecutionAttemptId, report: AlignmentReport) -> FromJobProcess {
+    let AlignmentReport { group, drift_ms, watermark } = report;
+    let group = group.to_string();
+    FromJobProcess::ReportWatermark(WatermarkReport { attempt, group, drift_ms, watermark })
 }
 
 fn is_idle(mailbox: &Mailbox<SlotMail>, tasks: &[RunningTask], now: Instant) -> bool {

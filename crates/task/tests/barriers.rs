@@ -43,7 +43,9 @@ fn snapshots(task: &mut StreamTask) -> Vec<TaskSnapshot> {
     let reports = task.take_reports().into_iter().map(|report| match report {
         TaskReport::Snapshot(snapshot) => *snapshot,
         TaskReport::Declined { checkpoint, cause } => panic!("{checkpoint}: {cause}"),
-        TaskReport::EndOfData | TaskReport::Withdrawn => panic!("it has not ended"),
+        TaskReport::EndOfData | TaskReport::Withdrawn | TaskReport::Aligned(_) => {
+            panic!("it has nothing else to say")
+        }
     });
     reports.collect()
 }

@@ -92,7 +92,7 @@ impl World {
                     }
                 }
                 TaskReport::Declined { checkpoint, .. } => self.abort(checkpoint.0),
-                TaskReport::Withdrawn => (),
+                TaskReport::Withdrawn | TaskReport::Aligned(_) => (),
                 TaskReport::EndOfData => {
                     assert!(self.at_end.insert(id), "{id:?} ended twice");
                     self.trigger_orphans(id);

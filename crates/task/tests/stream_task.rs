@@ -176,6 +176,7 @@ fn reported(task: &mut StreamTask) -> Vec<&'static str> {
         TaskReport::Declined { .. } => "declined",
         TaskReport::EndOfData => "end of data",
         TaskReport::Withdrawn => "withdrawn",
+        TaskReport::Aligned(_) => "how far it is",
     });
     words.collect()
 }

@@ -403,7 +403,7 @@ impl JobMaster {
         }
     }
 
-    fn tell_task(
+    pub(super) fn tell_task(
         &self,
         cx: &mut Context<'_>,
         attempt: ExecutionAttemptId,

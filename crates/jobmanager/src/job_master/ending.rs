@@ -66,6 +66,7 @@ impl JobMaster {
             }
         }
         if self.phase == Phase::Running {
+            self.align(cx);
             self.declare(cx);
             self.arm_timers(cx);
         }

@@ -20,9 +20,11 @@
 //! - `deployment`: sending tasks, cancelling them, telling them of their producers;
 //! - `tasks`: what workers say of tasks, splits, comparison of both sides;
 //! - `checkpoints`: carries out what the checkpoint coordinator decides; [`op`]: the work of others;
+//! - `alignment`: how far sources of alignment groups may read;
 //! - `asks`: asks that wait for their answer;
 //! - `details`: what people may see; `timers`; `invariants`: what holds after every step.
 
+mod alignment;
 mod asks;
 mod checkpoints;
 pub mod config;
@@ -50,6 +52,7 @@ use crate::execution_graph::ExecutionGraph;
 use crate::fence::Fence;
 use crate::scheduler::options::Options;
 use crate::scheduler::{Moment, Scheduler};
+use crate::watermark_alignment::WatermarkAlignment;
 use asks::Asks;
 use checkpoints::Checkpoints;
 use life::Life;
@@ -99,6 +102,8 @@ pub struct JobMaster {
     link: ResourceManagerLink,
     /// When checkpoints are taken, and what of the work for them is under way.
     checkpoints: Checkpoints,
+    /// How far sources may read that are to be about equally far.
+    alignment: WatermarkAlignment,
     /// Asks that have not been answered, and what for.
     asks: Asks,
     /// Timers that are set, and for when; kept by `timers`.
@@ -190,6 +195,7 @@ impl JobMaster {
             phase: Phase::Created,
             pool: SlotPool::default(),
             checkpoints,
+            alignment: WatermarkAlignment::default(),
             asks: Asks::default(),
             armed: BTreeMap::new(),
             compared: None,
@@ -286,6 +292,7 @@ impl JobMaster {
                 self.on_declined(attempt, checkpoint, cause);
             }
             To::EndOfData { attempt } => self.on_end_of_data(attempt),
+            To::ReportWatermark(report) => self.on_watermark_report(report),
             To::TriggerSavepoint { trigger, directory, stop } => {
                 let answer = self.on_trigger_savepoint(cx, trigger, directory, stop);
                 reply(cx, to, answer);

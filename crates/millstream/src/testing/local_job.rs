@@ -25,6 +25,7 @@ use millstream_core::status::ExecutionState;
 use millstream_core::time::{Mono, Timestamp};
 use millstream_jobmanager::execution_graph::vertex::Place;
 use millstream_jobmanager::execution_graph::{Change, ExecutionGraph, ExecutionVertexId};
+use millstream_jobmanager::watermark_alignment::{Allowance, WatermarkAlignment};
 use millstream_operator::asynchronous::{AsyncRuntime, LocalRuntime};
 use millstream_operator::clock::ManualClock;
 use millstream_operator::inspect::{Inspect, PendingTimers};
@@ -50,6 +51,8 @@ pub(super) struct LocalJob {
     options: Options,
     graph: ExecutionGraph,
     coordinator: Coordinator,
+    /// How far sources of alignment groups may read.
+    alignment: WatermarkAlignment,
     tasks: LocalTasks,
     storage: MemoryStorage,
     calls: LocalRuntime,
@@ -106,6 +109,7 @@ impl LocalJob {
         let mut this = Self {
             graph,
             coordinator,
+            alignment: WatermarkAlignment::default(),
             tasks: LocalTasks::new(plan, surroundings),
             storage,
             calls,
@@ -373,6 +377,7 @@ impl LocalJob {
             moved = true;
             self.tell_change(id, change);
         }
+        moved |= self.align();
         self.with_coordinator(Coordinator::settle);
         loop {
             let effects = self.coordinator.take_effects();
@@ -382,6 +387,27 @@ impl LocalJob {
             moved = true;
             effects.into_iter().try_for_each(|effect| self.carry_out(effect))?;
         }
+    }
+
+    /// Tells sources of alignment groups how far they may go; whether there was anybody to tell.
+    fn align(&mut self) -> bool {
+        let graph = &self.graph;
+        let runs = |attempt| {
+            let id = graph.find(attempt);
+            id.is_some_and(|id| graph.state(id) == ExecutionState::Running)
+        };
+        let begins = graph.executions().any(|(_, execution)| {
+            matches!(execution.state(), ExecutionState::Deploying | ExecutionState::Initializing)
+        });
+        if begins {
+            return false;
+        }
+        self.alignment.retain(runs);
+        let allowed = self.alignment.allow();
+        for Allowance { attempt, group, watermark } in &allowed {
+            self.tasks.align(*attempt, group, *watermark);
+        }
+        !allowed.is_empty()
     }
 
     fn hear(&mut self, message: FromJobProcess) {
@@ -398,6 +424,7 @@ impl LocalJob {
                     coordinator.on_declined(id, attempt, checkpoint, Declined::Failed(cause));
                 }
             }
+            FromJobProcess::ReportWatermark(report) => self.alignment.on_report(report),
             FromJobProcess::EndOfData { attempt } => {
                 if let Some(id) = of(attempt) {
                     coordinator.on_end_of_data(id, attempt);

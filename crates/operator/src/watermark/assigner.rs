@@ -5,6 +5,7 @@
 //! further: from here on time is what the strategy says. Nothing of this is state: after a failure time
 //! begins anew, and the records that come again bring it back to where it was.
 
+use super::alignment::{AlignmentGroups, AlignmentMember};
 use super::idleness::Idleness;
 use super::splits::SplitTimes;
 use super::strategy::{TimestampAssigner, WatermarkStrategy, millis};
@@ -28,6 +29,8 @@ pub struct AssignTimestampsAndWatermarks<T> {
     interval_ms: i64,
     /// When generators are asked next; nothing while the stream is idle.
     next_emission: Option<Timestamp>,
+    /// Its place in an alignment group, and when it says next how far it is.
+    alignment: Option<(AlignmentMember, Timestamp)>,
     clock: ProcessingClock,
 }
 
@@ -37,6 +40,12 @@ impl<T: Record> AssignTimestampsAndWatermarks<T> {
         strategy: WatermarkStrategy<T>,
         context: &TaskContext,
     ) -> Result<Self, OperatorError> {
+        if strategy.alignment.is_some() && !strategy.has_watermarks() {
+            return Err(OperatorError::new(
+                "`no_watermarks` has no time that could be aligned: leave `with_watermark_alignment` \
+                 out, or choose a strategy with watermarks",
+            ));
+        }
         let configuration = Configuration(context.configuration.as_ref().clone());
         let interval = configuration.get(&catalog::AUTO_WATERMARK_INTERVAL);
         let interval = interval.map_err(|error| OperatorError::from_error(&error))?;
@@ -46,14 +55,43 @@ impl<T: Record> AssignTimestampsAndWatermarks<T> {
         let idleness =
             strategy.idle_after.map(|after| Idleness::new(millis(after), interval_ms, now));
         let times = SplitTimes::new(strategy.generator, idleness);
+        let alignment = match strategy.alignment {
+            Some(options) => AlignmentGroups::join(options, context)?,
+            None => None,
+        };
+        let alignment = alignment.map(|member| {
+            let first = now.saturating_add(member.interval_ms);
+            (member, first)
+        });
         Ok(Self {
             assigner: strategy.assigner,
             given: times.current(),
             times,
             interval_ms,
             next_emission: next(interval_ms, now),
+            alignment,
             clock,
         })
+    }
+
+    /// Asks for watermarks, if it is time for that.
+    fn emit(&mut self, now: Timestamp) {
+        if self.next_emission.is_none_or(|due| now < due) {
+            return;
+        }
+        self.next_emission = next(self.interval_ms, now);
+        let waits = self.alignment.as_ref().is_some_and(|(member, _)| member.waits());
+        self.times.on_periodic_emit(now, !waits);
+        if self.times.current().is_idle() {
+            self.next_emission = None;
+        }
+    }
+
+    /// Where there is an alignment group, it is to know how far this is.
+    fn align(&self) {
+        if let Some((member, _)) = &self.alignment {
+            member.reached(self.times.reached());
+        }
     }
 
     /// Looks again at intervals, if the stream is idle no more.
@@ -95,12 +133,14 @@ impl<T: Record> Operator for AssignTimestampsAndWatermarks<T> {
         }
         self.times.on_batch(&input.items, &input.timestamps);
         self.look_again();
+        self.align();
         input.append_to(out);
         Ok(Flow::Drained)
     }
 
     fn next_timer(&self) -> Option<Timestamp> {
-        self.next_emission
+        let report = self.alignment.as_ref().map(|(_, next)| *next);
+        self.next_emission.into_iter().chain(report).min()
     }
 
     fn advance_time(
@@ -109,13 +149,19 @@ impl<T: Record> Operator for AssignTimestampsAndWatermarks<T> {
         _out: &mut dyn AnyBatch,
         _room: usize,
     ) -> Result<Flow, OperatorError> {
-        if self.next_emission.is_none_or(|due| now < due) {
-            return Ok(Flow::Drained);
+        self.emit(now);
+        self.align();
+        if let Some((member, next)) = self.alignment.as_mut().filter(|(_, next)| now >= *next) {
+            *next = now.saturating_add(member.interval_ms);
+            member.tell();
         }
-        self.next_emission = next(self.interval_ms, now);
-        self.times.on_periodic_emit(now);
-        if self.times.current().is_idle() {
-            self.next_emission = None;
+        Ok(Flow::Drained)
+    }
+
+    fn finish(&mut self, _out: &mut dyn AnyBatch, _room: usize) -> Result<Flow, OperatorError> {
+        if let Some((member, _)) = &self.alignment {
+            // Nobody has to wait for it any more.
+            member.reached(Watermark::idle(self.times.current().time));
         }
         Ok(Flow::Drained)
     }
@@ -123,6 +169,7 @@ impl<T: Record> Operator for AssignTimestampsAndWatermarks<T> {
     fn split_changed(&mut self, change: SplitChange) {
         self.times.on_change(change);
         self.look_again();
+        self.align();
     }
 
     fn pass_watermark(&mut self, _watermark: Watermark) -> Option<Watermark> {
@@ -233,6 +280,45 @@ mod tests {
         let mut bench = Bench::new(bounded(u64::MAX));
         bench.push([-62_135_596_800_000, 253_402_300_799_999, i64::MAX, i64::MIN + 1]);
         assert_eq!(bench.at(200), Some(Watermark::active(-1)));
+    }
+
+    #[test]
+    fn an_aligned_source_says_how_far_it_is_and_does_not_fall_silent_while_it_waits() {
+        let clock = ManualClock::default();
+        let context = TaskContext { clock: clock.clock(), ..TaskContext::alone() };
+        let groups = context.alignment.clone();
+        let (drift, second) = (Duration::from_millis(100), Duration::from_secs(1));
+        let strategy = bounded(0)
+            .with_idleness(Duration::from_millis(600))
+            .with_watermark_alignment("g", drift, second);
+        let operator = AssignTimestampsAndWatermarks::new(strategy, &context);
+        let mut bench = Bench { harness: Harness::new(operator.expect("nothing to fail")), clock };
+        groups.take_reports();
+        bench.push([500]);
+        let told = |groups: &AlignmentGroups| -> Vec<Option<Timestamp>> {
+            groups.take_reports().into_iter().map(|report| report.watermark).collect()
+        };
+        assert_eq!(told(&groups), [Some(499)], "at once, before the next watermark");
+        assert!(groups.waits());
+        let looks: Vec<_> = (1..=10).map(|look| bench.at(look * 200)).collect();
+        assert!(looks.iter().flatten().all(|told| !told.is_idle()), "{looks:?}");
+        assert_eq!(told(&groups), [Some(499)], "again, each second");
+        groups.allow("g", 600);
+        let looks: Vec<_> = (11..=14).map(|look| bench.at(look * 200)).collect();
+        assert_eq!(looks.last(), Some(&None));
+        assert_eq!(bench.at(3_000), None);
+        assert_eq!(told(&groups).last(), Some(&None), "now nothing has come for long enough");
+        bench.harness.finish().expect("nothing fails");
+        assert_eq!(told(&groups), []);
+    }
+
+    #[test]
+    fn a_strategy_without_watermarks_cannot_be_aligned() {
+        let strategy = WatermarkStrategy::<i64>::no_watermarks();
+        let strategy = strategy.with_watermark_alignment("g", Duration::ZERO, Duration::ZERO);
+        let refused = AssignTimestampsAndWatermarks::new(strategy, &TaskContext::alone());
+        let error = refused.err().expect("there is no time");
+        assert!(error.message.contains("no time that could be aligned"), "{error}");
     }
 
     #[test]

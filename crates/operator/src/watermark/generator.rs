@@ -78,6 +78,11 @@ pub(super) trait BatchGenerator<T>: Send {
 
     fn on_periodic_emit(&mut self, output: &mut WatermarkOutput);
 
+    /// How far time is by what has come, if that is known before it is asked for a watermark.
+    fn reached(&self) -> Option<Timestamp> {
+        None
+    }
+
     fn boxed(&self) -> Box<dyn BatchGenerator<T>>;
 }
 
@@ -125,10 +130,15 @@ impl<T> BatchGenerator<T> for BoundedOutOfOrderness {
     }
 
     fn on_periodic_emit(&mut self, output: &mut WatermarkOutput) {
-        if self.newest != MIN_WATERMARK {
-            // One less: another record of the same time may come.
-            output.emit_watermark(self.newest.saturating_sub(self.delay_ms).saturating_sub(1));
+        if let Some(reached) = BatchGenerator::<T>::reached(self) {
+            output.emit_watermark(reached);
         }
+    }
+
+    fn reached(&self) -> Option<Timestamp> {
+        // One less: another record of the same time may come.
+        let behind = || self.newest.saturating_sub(self.delay_ms).saturating_sub(1);
+        (self.newest != MIN_WATERMARK).then(behind)
     }
 
     fn boxed(&self) -> Box<dyn BatchGenerator<T>> {

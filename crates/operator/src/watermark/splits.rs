@@ -49,6 +49,17 @@ impl<T> SplitTimes<T> {
         self.told
     }
 
+    /// How far all are by what has come: as far as the next watermark will be, or less.
+    pub(super) fn reached(&self) -> Watermark {
+        let splits = self.splits.values().chain(self.splits.is_empty().then_some(&self.whole));
+        let active = splits.filter(|split| !split.output.current().is_idle());
+        let reached = active.map(|split| {
+            let told = split.output.current().time;
+            split.generator.reached().map_or(told, |reached| reached.max(told))
+        });
+        reached.min().map_or(self.told, |least| Watermark::active(least.max(self.told.time)))
+    }
+
     /// The source says something of a split.
     pub(super) fn on_change(&mut self, change: SplitChange) {
         match change {
@@ -84,13 +95,14 @@ impl<T> SplitTimes<T> {
         }
     }
 
-    /// The time for watermarks has come: asks all generators, and looks who has fallen silent.
-    pub(super) fn on_periodic_emit(&mut self, now: Timestamp) {
+    /// The time for watermarks has come: asks all generators, and looks who has fallen silent, unless the
+    /// source was not read.
+    pub(super) fn on_periodic_emit(&mut self, now: Timestamp, was_read: bool) {
         // A split that is opened later has not been silent before.
         self.fresh.skip(now);
-        match self.splits.is_empty() {
-            true => self.whole.on_periodic_emit(now),
-            false => self.splits.values_mut().for_each(|split| split.on_periodic_emit(now)),
+        let whole = self.splits.is_empty().then_some(&mut self.whole);
+        for split in self.splits.values_mut().chain(whole) {
+            split.on_periodic_emit(now, was_read);
         }
         self.tell();
     }
@@ -131,12 +143,14 @@ impl<T> SplitTime<T> {
         self.generator.on_batch(records, times, &mut self.output);
     }
 
-    fn on_periodic_emit(&mut self, now: Timestamp) {
+    fn on_periodic_emit(&mut self, now: Timestamp, was_read: bool) {
         if self.output.current().is_idle() {
             return;
         }
         self.generator.on_periodic_emit(&mut self.output);
-        if self.idleness.as_mut().is_some_and(|idleness| idleness.is_idle(now)) {
+        if !was_read {
+            self.skip(now);
+        } else if self.idleness.as_mut().is_some_and(|idleness| idleness.is_idle(now)) {
             self.output.mark_idle();
         }
     }

@@ -39,7 +39,7 @@ impl Bench {
 
     fn look(&mut self) -> Watermark {
         self.now += INTERVAL_MS;
-        self.times.on_periodic_emit(self.now);
+        self.times.on_periodic_emit(self.now, true);
         self.times.current()
     }
 }

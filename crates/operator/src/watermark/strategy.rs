@@ -1,6 +1,7 @@
 //! [`WatermarkStrategy`]: where the time of a record is found, how far time is, and when a silent
 //! stream is no longer waited for.
 
+use super::alignment::AlignmentOptions;
 use super::generator::{
     BatchGenerator, BoundedOutOfOrderness, Custom, NoWatermarks, WatermarkGenerator,
 };
@@ -9,6 +10,9 @@ use std::time::Duration;
 
 /// A stream that has been silent for so long counts as idle, unless the strategy says otherwise.
 pub const IDLE_AFTER: Duration = Duration::from_secs(60);
+
+/// The kind of a strategy without watermarks.
+const NO_WATERMARKS: &str = "none";
 
 /// Where the time of a record is found, how far time is, and when a silent stream is no longer waited
 /// for.
@@ -31,12 +35,14 @@ pub struct WatermarkStrategy<T> {
     pub(super) assigner: Option<Box<dyn TimestampAssigner<T>>>,
     pub(super) generator: Box<dyn BatchGenerator<T>>,
     pub(super) idle_after: Option<Duration>,
+    pub(super) alignment: Option<AlignmentOptions>,
     kind: String,
 }
 
 impl<T: 'static> WatermarkStrategy<T> {
     fn new(generator: Box<dyn BatchGenerator<T>>, kind: impl Into<String>) -> Self {
-        Self { assigner: None, generator, idle_after: Some(IDLE_AFTER), kind: kind.into() }
+        let kind = kind.into();
+        Self { assigner: None, generator, idle_after: Some(IDLE_AFTER), alignment: None, kind }
     }
 
     /// For times that never go back.
@@ -53,7 +59,7 @@ impl<T: 'static> WatermarkStrategy<T> {
 
     /// Times without watermarks: nothing is due before the input ends.
     pub fn no_watermarks() -> Self {
-        Self::new(Box::new(NoWatermarks), "none")
+        Self::new(Box::new(NoWatermarks), NO_WATERMARKS)
     }
 
     /// Watermarks of a generator of your own.
@@ -84,10 +90,46 @@ impl<T: 'static> WatermarkStrategy<T> {
         self
     }
 
+    /// Sources of one group are about equally far in event time: a subtask that is more than `max_drift`
+    /// ahead of the least of the group reads nothing until the others have caught up. So a join does not
+    /// have to keep what the faster side has read ahead. Each tells how far it is every `update_interval`;
+    /// a second does for most.
+    ///
+    /// The strategy has to be assigned where the source is read: right behind it, with its parallelism. Who
+    /// is idle or has ended holds nobody back. In BATCH mode it has no effect.
+    ///
+    /// ```
+    /// use millstream_operator::watermark::WatermarkStrategy;
+    /// use std::time::Duration;
+    ///
+    /// let strategy = WatermarkStrategy::for_monotonous_timestamps()
+    ///     .with_timestamp_assigner(|time: &i64| *time)
+    ///     .with_watermark_alignment("orders", Duration::from_secs(60), Duration::from_secs(1));
+    /// # let _ = strategy;
+    /// ```
+    pub fn with_watermark_alignment(
+        mut self,
+        group: &str,
+        max_drift: Duration,
+        update_interval: Duration,
+    ) -> Self {
+        self.alignment = Some(AlignmentOptions::new(group, max_drift, update_interval));
+        self
+    }
+
+    /// Whether it says how far time is before the end of the input.
+    pub(super) fn has_watermarks(&self) -> bool {
+        self.kind != NO_WATERMARKS
+    }
+
     /// What tells it from others in the plan of a job.
     pub fn signature(&self) -> String {
         let idle = self.idle_after.map_or("never".to_owned(), |after| millis(after).to_string());
-        format!("{}, idle after {idle}", self.kind)
+        let aligned = self.alignment.as_ref().map_or(String::new(), |alignment| {
+            let AlignmentOptions { group, drift_ms, interval_ms } = alignment;
+            format!(", aligned in `{group}` within {drift_ms} each {interval_ms}")
+        });
+        format!("{}, idle after {idle}{aligned}", self.kind)
     }
 }
 
@@ -97,6 +139,7 @@ impl<T> Clone for WatermarkStrategy<T> {
             assigner: self.assigner.as_ref().map(|assigner| assigner.boxed()),
             generator: self.generator.boxed(),
             idle_after: self.idle_after,
+            alignment: self.alignment.clone(),
             kind: self.kind.clone(),
         }
     }

@@ -2,7 +2,7 @@
 //! accepts programs that were built with this version or the two before it.
 
 use super::deployment::{InputChannelDescriptor, TaskDeploymentDescriptor};
-use super::job_master::{SnapshotMetrics, TaskExecutionState, TaskMetrics};
+use super::job_master::{SnapshotMetrics, TaskExecutionState, TaskMetrics, WatermarkReport};
 use millstream_checkpoint::handle::TaskState;
 use millstream_core::checkpoint::{Barrier, CheckpointId};
 use millstream_core::ids::{ExecutionAttemptId, JobId, JobVertexId, ResourceId};
@@ -79,6 +79,15 @@ pub enum ToJobProcess {
     },
     /// End the process: no task is left.
     Dismiss,
+    /// So far the source of an alignment group may read. Since version 3; only who has reported hears it.
+    AlignWatermark {
+        /// Which task reads it.
+        attempt: ExecutionAttemptId,
+        /// The group.
+        group: String,
+        /// When its event time has passed this, it waits.
+        watermark: i64,
+    },
 }
 
 /// What a job process says.
@@ -134,4 +143,6 @@ pub enum FromJobProcess {
     },
     /// Counters of all attempts, once a second.
     Metrics(BTreeMap<ExecutionAttemptId, TaskMetrics>),
+    /// How far a source of an alignment group is. Since version 3.
+    ReportWatermark(WatermarkReport),
 }

@@ -84,6 +84,8 @@ pub enum ToJobMaster {
         /// Which task.
         attempt: ExecutionAttemptId,
     },
+    /// Tell, of a task executor for one of its tasks: how far a source of an alignment group is.
+    ReportWatermark(WatermarkReport),
     /// Tell, of a task executor: the answer to a heartbeat.
     HeartbeatFromTaskExecutor {
         /// Who.
@@ -217,6 +219,19 @@ pub struct TaskMetrics {
     pub accumulators: BTreeMap<String, AccumulatorValue>,
     /// What the metrics of its functions show, by `operator.group.metric`.
     pub user: BTreeMap<String, MetricValue>,
+}
+
+/// How far a source of an alignment group is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WatermarkReport {
+    /// Which task reads it.
+    pub attempt: ExecutionAttemptId,
+    /// The group.
+    pub group: String,
+    /// So many milliseconds it may be ahead of the least of the group.
+    pub drift_ms: i64,
+    /// How far it is; nothing: nobody has to wait for it.
+    pub watermark: Option<i64>,
 }
 
 /// How a task's part of a checkpoint went.

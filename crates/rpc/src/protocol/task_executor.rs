@@ -101,6 +101,17 @@ pub enum ToTaskExecutor {
         /// The job master's token.
         job_master: FencingToken,
     },
+    /// Tell, of a job master: so far the source of an alignment group may read.
+    AlignWatermark {
+        /// Which task reads it.
+        attempt: ExecutionAttemptId,
+        /// The group.
+        group: String,
+        /// When its event time has passed this, it waits.
+        watermark: i64,
+        /// The job master's token.
+        job_master: FencingToken,
+    },
     /// Ask, of a job master: the slot is no longer needed; its tasks fail.
     FreeSlot {
         /// Which.

@@ -191,7 +191,8 @@ impl JobProcess {
             // No master of the simulator triggers checkpoints yet.
             ToJobProcess::TriggerCheckpoint { .. }
             | ToJobProcess::CheckpointCompleted { .. }
-            | ToJobProcess::CheckpointAborted { .. } => (),
+            | ToJobProcess::CheckpointAborted { .. }
+            | ToJobProcess::AlignWatermark { .. } => (),
             ToJobProcess::Dismiss => {
                 assert!(self.tasks.is_empty(), "dismissed with tasks: {:?}", self.tasks);
                 return vec![Speech::Exit(ExitStatus::Code(0))];

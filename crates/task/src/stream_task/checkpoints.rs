@@ -20,6 +20,7 @@ use millstream_checkpoint::snapshot::{InFlightSnapshot, OperatorSnapshot};
 use millstream_core::checkpoint::{Barrier, CheckpointId, SnapshotKind};
 use millstream_core::ids::OperatorId;
 use millstream_core::time::Mono;
+use millstream_operator::watermark::AlignmentReport;
 use millstream_rpc::protocol::job_master::SnapshotMetrics;
 use millstream_shuffle::element::Control;
 use std::collections::VecDeque;
@@ -43,6 +44,8 @@ pub enum TaskReport {
     Withdrawn,
     /// All its records are processed; it waits for a checkpoint that says so.
     EndOfData,
+    /// How far it is, to be told to an alignment group.
+    Aligned(AlignmentReport),
 }
 
 /// The state of a task at a barrier, taken and not yet written.
@@ -171,7 +174,11 @@ impl StreamTask {
 
     /// What the task has to say; the list is empty afterwards.
     pub fn take_reports(&mut self) -> Vec<TaskReport> {
-        std::mem::take(&mut self.checkpoints.reports)
+        let mut reports = std::mem::take(&mut self.checkpoints.reports);
+        if let Some(groups) = &self.alignment {
+            reports.extend(groups.take_reports().into_iter().map(TaskReport::Aligned));
+        }
+        reports
     }
 
     /// Forgets a barrier that has come on all channels and has not been passed on.

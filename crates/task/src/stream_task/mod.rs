@@ -51,7 +51,7 @@ use millstream_operator::clock::ProcessingClock;
 use millstream_operator::metrics::MetricGroup;
 use millstream_operator::operator::{Flow, Operator};
 use millstream_operator::source::SplitNumber;
-use millstream_operator::watermark::WatermarkValve;
+use millstream_operator::watermark::{AlignmentGroups, WatermarkValve};
 use pace::Pace;
 use std::time::{Duration, Instant};
 use time_watch::TimeWatch;
@@ -134,6 +134,8 @@ pub struct StreamTask {
     timers: Timers,
     /// Joins the watermarks of all channels.
     valve: WatermarkValve,
+    /// The groups whose other sources it must not be too far ahead of, if there are any.
+    alignment: Option<AlignmentGroups>,
     /// Notices when they hold time back.
     time_watch: TimeWatch,
     /// The last watermark that left.
@@ -175,6 +177,7 @@ impl StreamTask {
             checkpoints,
             timers: Timers::default(),
             valve,
+            alignment: None,
             time_watch: TimeWatch::default(),
             watermark_out: MIN_WATERMARK,
             accumulators: Accumulators::new(),
@@ -204,6 +207,19 @@ impl StreamTask {
     pub fn with_metrics(mut self, metrics: MetricGroup) -> Self {
         self.metrics = metrics;
         self
+    }
+
+    /// Its source reads no further than these groups allow.
+    pub fn with_alignment(mut self, groups: AlignmentGroups) -> Self {
+        self.alignment = (!groups.is_empty()).then_some(groups);
+        self
+    }
+
+    /// So far it may go, as far as this group is concerned.
+    pub fn align(&mut self, group: &str, watermark: Timestamp) {
+        if let Some(groups) = &self.alignment {
+            groups.allow(group, watermark);
+        }
     }
 
     /// A turn takes on at most so many records of a source.
@@ -280,7 +296,8 @@ impl StreamTask {
         if self.is_flush_due(now) {
             return Ok(self.begin_flush(now));
         }
-        if !self.chain.accepts() {
+        let ahead = self.alignment.as_ref().is_some_and(AlignmentGroups::waits);
+        if ahead || !self.chain.accepts() {
             return Ok(self.wait_outside(now));
         }
         self.poll_head(now)

@@ -1,6 +1,6 @@
 //! Checkpoints pass through here: triggers and notices go from the job master to the job process,
 //! acknowledgements back. Nothing is kept: what is lost on the way costs one checkpoint, which the
-//! master gives up after its timeout.
+//! master gives up after its timeout. So do the times of alignment groups, which are told again and again.
 
 use super::{Context, TaskExecutor};
 use millstream_core::checkpoint::{Barrier, CheckpointId};
@@ -78,6 +78,9 @@ pub(super) fn report_of(message: FromJobProcess) -> Option<(ExecutionAttemptId, 
         }
         FromJobProcess::EndOfData { attempt } => {
             Some((attempt, ToJobMaster::EndOfData { attempt }))
+        }
+        FromJobProcess::ReportWatermark(report) => {
+            Some((report.attempt, ToJobMaster::ReportWatermark(report)))
         }
         _ => None,
     }

@@ -134,7 +134,8 @@ impl TaskExecutor {
             }
             FromJobProcess::AcknowledgeCheckpoint { .. }
             | FromJobProcess::DeclineCheckpoint { .. }
-            | FromJobProcess::EndOfData { .. } => {
+            | FromJobProcess::EndOfData { .. }
+            | FromJobProcess::ReportWatermark(_) => {
                 if let Some((attempt, report)) = report_of(message) {
                     self.on_checkpoint_report(cx, id, incarnation, attempt, report);
                 }

@@ -38,6 +38,7 @@ use millstream_core::ids::{AllocationId, ExecutionAttemptId, FencingToken, Insta
 use millstream_core::time::Mono;
 use millstream_rpc::heartbeat::Heartbeats;
 use millstream_rpc::machine::{AskId, Cx, Effect, Input, Machine, OpId, ReplyTo};
+use millstream_rpc::protocol::job_link::ToJobProcess;
 use millstream_rpc::protocol::task_executor::{TaskExecutorAnswer, ToTaskExecutor};
 use millstream_rpc::protocol::{Address, Answer, AskError, Message, Refusal};
 use resource_manager::ResourceManagerConnection;
@@ -352,6 +353,10 @@ impl TaskExecutor {
                 let (op, what) = (NO_ANSWER, Op::ReleasePartitions { job, partitions });
                 cx.out.push(Effect::Op { op, what });
                 Ok(Answer::Ack)
+            }
+            ToTaskExecutor::AlignWatermark { attempt, group, watermark, job_master } => {
+                let notice = ToJobProcess::AlignWatermark { attempt, group, watermark };
+                self.on_checkpoint_notice(cx, attempt, job_master, notice)
             }
             ToTaskExecutor::FreeSlot { allocation, cause } => {
                 self.release_slot(cx, allocation, &cause);

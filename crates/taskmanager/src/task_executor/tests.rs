@@ -355,6 +355,7 @@ fn show_op(op: &Op) -> String {
             }
             ToJobProcess::CheckpointAborted { checkpoint, .. } => format!("aborted {checkpoint}"),
             ToJobProcess::Dismiss => "dismiss".to_owned(),
+            ToJobProcess::AlignWatermark { watermark, .. } => format!("align {watermark}"),
         },
     }
 }

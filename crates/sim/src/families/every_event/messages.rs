@@ -12,7 +12,7 @@ use millstream_rpc::protocol::dispatcher::{DispatcherAnswer, ToDispatcher};
 use millstream_rpc::protocol::job_link::{FromJobProcess, JobInformation};
 use millstream_rpc::protocol::job_master::{
     Drain, JobMasterAnswer, SnapshotMetrics, TaskExecutionState, TaskFailure, TaskFailureKind,
-    TaskMetrics, ToJobMaster,
+    TaskMetrics, ToJobMaster, WatermarkReport,
 };
 use millstream_rpc::protocol::resource::{
     ResourceProfile, ResourceRequirement, SlotId, SlotOffer, SlotReport, SlotStatus,
@@ -388,7 +388,12 @@ fn checkpoint_message(pool: &mut Pool) -> ToJobMaster {
     let checkpoint = CheckpointId(1 + pool.rng.below(4));
     let trigger = TriggerId(u128::from(pool.rng.below(4)));
     let directory = (pool.rng.below(2) == 0).then(|| "/savepoints".to_owned());
-    match pool.rng.below(7) {
+    match pool.rng.below(8) {
+        7 => {
+            let (group, drift_ms) = (format!("group {}", pool.rng.below(2)), 100);
+            let watermark = (pool.rng.below(3) > 0).then(|| pool.rng.below(1_000) as i64);
+            ToJobMaster::ReportWatermark(WatermarkReport { attempt, group, drift_ms, watermark })
+        }
         0..=2 => {
             let finished = pool.rng.below(4) == 0;
             let state = TaskState { finished, ..TaskState::default() };

@@ -154,7 +154,8 @@ impl<'a> World<'a> {
                     self.log(|| format!("{id:?} declines {checkpoint}: {cause}"));
                     self.give_up(checkpoint.0);
                 }
-                TaskReport::Withdrawn => (),
+                // Its sources belong to no alignment group.
+                TaskReport::Withdrawn | TaskReport::Aligned(_) => (),
                 TaskReport::EndOfData => {
                     assert!(self.at_end.insert(id), "{id:?} ended twice");
                     self.trigger_orphans(id);
