@@ -7,7 +7,7 @@
 //! Their state is one table, [`AGGREGATE`]: key and aggregate.
 
 use crate::context::TaskContext;
-use crate::key::KeySelector;
+use crate::key::{KeySelector, find_keys};
 use crate::operator::{Flow, Operator};
 use crate::row_state::{restore_rows, snapshot_rows};
 use millstream_checkpoint::snapshot::{OperatorSnapshot, RestoredOperator};
@@ -53,10 +53,8 @@ impl<K: Key, T: Record, A: Record> Keyed<K, T, A> {
     }
 
     /// Finds the keys of the batch; the hashes came with it.
-    fn find_keys(&mut self, batch: &mut Batch<T>) {
-        self.keys.clear();
-        self.selector.keys(&batch.items, &mut self.keys);
-        assert_eq!(batch.hashes.len(), batch.items.len(), "a keyed stream carries its hashes");
+    fn find_keys(&mut self, batch: &Batch<T>) -> Result<(), OperatorError> {
+        find_keys(self.selector.as_ref(), batch, &mut self.keys)
     }
 
     fn restore(&mut self, state: RestoredOperator) -> Result<(), OperatorError> {
@@ -117,7 +115,7 @@ where
         _room: usize,
     ) -> Result<Flow, OperatorError> {
         let (input, out) = (cast::<T>(input), cast::<(K, A)>(out));
-        self.keyed.find_keys(input);
+        self.keyed.find_keys(input)?;
         let Keyed { table, keys, emits_changes, .. } = &mut self.keyed;
         let mut keys = keys.drain(..);
         let mut records = input.items.drain(..);
@@ -211,7 +209,7 @@ where
         _room: usize,
     ) -> Result<Flow, OperatorError> {
         let (input, out) = (cast::<T>(input), cast::<R>(out));
-        self.keyed.find_keys(input);
+        self.keyed.find_keys(input)?;
         let Keyed { table, keys, emits_changes, .. } = &mut self.keyed;
         if !*emits_changes {
             input.timestamps.clear();

@@ -4,7 +4,7 @@
 //! It is one table, [`ORDER`].
 
 use crate::context::TaskContext;
-use crate::key::KeySelector;
+use crate::key::{KeySelector, find_keys};
 use crate::operator::{Flow, Operator};
 use crate::row_state::{restore_rows, snapshot_rows};
 use millstream_checkpoint::snapshot::{OperatorSnapshot, RestoredOperator};
@@ -95,10 +95,8 @@ where
         _room: usize,
     ) -> Result<Flow, OperatorError> {
         let (input, out) = (cast::<T>(input), cast::<R>(out));
-        assert_eq!(input.hashes.len(), input.items.len(), "a keyed stream carries its hashes");
         let Self { selector, keep, order, output, best, keys, .. } = self;
-        keys.clear();
-        selector.keys(&input.items, keys);
+        find_keys(selector.as_ref(), input, keys)?;
         let timestamps = &input.timestamps;
         let mut records = input.items.drain(..);
         best.upsert_batch(

@@ -8,7 +8,7 @@
 use super::sorter::{SortedRows, Sorter};
 use crate::context::TaskContext;
 use crate::inspect::Inspect;
-use crate::key::KeySelector;
+use crate::key::{KeySelector, find_keys};
 use crate::operator::{Flow, Operator};
 use crate::side_output::SideOutputs;
 use millstream_core::config::{Configuration, catalog};
@@ -170,9 +170,7 @@ impl<K: Key, T: Record, O: Operator> Operator for SortedInput<K, T, O> {
         let Stage::Sorting(sorter) = &mut self.stage else {
             return Err(OperatorError::new("a record came after the end of the input"));
         };
-        assert_eq!(input.hashes.len(), input.items.len(), "a keyed stream carries its hashes");
-        self.keys.clear();
-        self.selector.keys(&input.items, &mut self.keys);
+        find_keys(self.selector.as_ref(), input, &mut self.keys)?;
         for (at, (record, key)) in input.items.drain(..).zip(&self.keys).enumerate() {
             let time = input.timestamps.get(at).copied().unwrap_or(NO_TIMESTAMP);
             let hash = input.hashes[at];

@@ -12,7 +12,7 @@ use crate::clock::ProcessingClock;
 use crate::context::TaskContext;
 use crate::flat_map::check_surplus;
 use crate::inspect::{Inspect, PendingTimers, WrongKey};
-use crate::key::KeySelector;
+use crate::key::{KeySelector, find_keys};
 use crate::operator::{Flow, Operator};
 use crate::side_output::SideOutputs;
 use millstream_checkpoint::snapshot::{OperatorSnapshot, RestoredOperator};
@@ -65,14 +65,16 @@ impl<K: Key, T: Record> Waiting<K, T> {
     }
 
     /// Takes a batch over, if there is none at hand.
-    fn take(&mut self, input: &mut Batch<T>, selector: &dyn KeySelector<K, T>) {
+    fn take(
+        &mut self,
+        input: &mut Batch<T>,
+        selector: &dyn KeySelector<K, T>,
+    ) -> Result<(), OperatorError> {
         if !self.records.is_empty() || input.items.is_empty() {
-            return;
+            return Ok(());
         }
-        assert_eq!(input.hashes.len(), input.items.len(), "a keyed stream carries its hashes");
         let mut keys = Vec::from(std::mem::take(&mut self.keys));
-        keys.clear();
-        selector.keys(&input.items, &mut keys);
+        find_keys(selector, input, &mut keys)?;
         self.keys = VecDeque::from(keys);
         self.hashes.clear();
         std::mem::swap(&mut self.hashes, &mut input.hashes);
@@ -81,6 +83,7 @@ impl<K: Key, T: Record> Waiting<K, T> {
         let empty = Vec::from(std::mem::take(&mut self.records));
         self.records = VecDeque::from(std::mem::replace(&mut input.items, empty));
         self.handled = 0;
+        Ok(())
     }
 }
 
@@ -192,7 +195,7 @@ impl<K: Key, T: Record, F: KeyedProcessFunction<K, T>> Operator for KeyedProcess
     ) -> Result<Flow, OperatorError> {
         let (input, Batch { items: out, timestamps: times, .. }) =
             (cast::<T>(input), cast::<F::Out>(out));
-        self.waiting.take(input, self.selector.as_ref());
+        self.waiting.take(input, self.selector.as_ref())?;
         let Self { function, state, timers, sides, waiting, clock, .. } = self;
         let Waiting { records, keys, hashes, timestamps, handled } = waiting;
         let now = clock.now();

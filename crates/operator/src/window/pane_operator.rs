@@ -14,7 +14,7 @@ use super::time_window::TimeWindow;
 use crate::clock::ProcessingClock;
 use crate::context::TaskContext;
 use crate::flat_map::check_surplus;
-use crate::key::KeySelector;
+use crate::key::{KeySelector, find_keys};
 use crate::operator::{Flow, Operator};
 use crate::process::{FunctionResult, TimeDomain};
 use crate::side_output::SideOutputs;
@@ -501,8 +501,7 @@ where
         if found.late {
             self.divert(input)?;
         }
-        self.keys.clear();
-        self.selector.keys(&input.items, &mut self.keys);
+        find_keys(self.selector.as_ref(), input, &mut self.keys)?;
         if self.windows.panes.overlap() {
             self.add_to_each_window(input, out)?;
         } else if found.fires_again {

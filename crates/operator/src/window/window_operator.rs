@@ -19,7 +19,7 @@ use super::trigger::{AnyTrigger, TriggerContext, TriggerResult, TriggerState, Wi
 use crate::clock::ProcessingClock;
 use crate::context::TaskContext;
 use crate::flat_map::check_surplus;
-use crate::key::KeySelector;
+use crate::key::{KeySelector, find_keys};
 use crate::operator::{Flow, Operator};
 use crate::process::{FunctionResult, TimeDomain};
 use crate::side_output::SideOutputs;
@@ -235,10 +235,9 @@ impl<K: Key, T: Record, V: Record, O: Record> WindowOperator<K, T, V, O> {
         if !self.waiting.is_empty() || input.items.is_empty() {
             return Ok(());
         }
-        assert_eq!(input.hashes.len(), input.items.len(), "a keyed stream carries its hashes");
         self.find_times(input)?;
         let mut keys = Vec::with_capacity(input.items.len());
-        self.selector.keys(&input.items, &mut keys);
+        find_keys(self.selector.as_ref(), input, &mut keys)?;
         let owners = keys.into_iter().zip(input.hashes.drain(..));
         let records = input.items.drain(..).zip(input.timestamps.drain(..));
         self.waiting.extend(records.zip(owners).map(|((record, time), (key, hash))| Arrived {
