@@ -21,6 +21,7 @@ pub use reader::StoredReader;
 pub use writer::StoredWriter;
 
 use millstream_core::ids::PartitionId;
+use std::fmt::Display;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -28,21 +29,15 @@ use std::path::{Path, PathBuf};
 /// The ending of a file that is still being written.
 const UNFINISHED: &str = "unfinished";
 
-/// A partition could not be written to local disk, or read from there.
+/// A partition could not be written to local disk, or read from there: what was attempted, with which
+/// file, and what is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("cannot {attempted} {path}: {reason}")]
-pub struct StoredError {
-    /// What was being done.
-    attempted: &'static str,
-    /// To which file.
-    path: String,
-    /// What is wrong.
-    reason: String,
-}
+#[error("{0}")]
+pub struct StoredError(String);
 
 impl StoredError {
-    fn new(attempted: &'static str, path: &Path, reason: impl ToString) -> Self {
-        Self { attempted, path: path.display().to_string(), reason: reason.to_string() }
+    fn new(attempted: &'static str, path: &Path, reason: impl Display) -> Self {
+        Self(format!("cannot {attempted} {}: {reason}", path.display()))
     }
 
     fn to_write(path: &Path, error: &io::Error) -> Self {

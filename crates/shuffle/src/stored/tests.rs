@@ -51,9 +51,9 @@ fn writer(partitions: &StoredPartitions, consumers: usize) -> PartitionWriter {
 }
 
 fn batch_of(records: &[String]) -> BoxBatch {
-    let mut batch: BoxBatch = Box::<Batch<String>>::default();
-    cast::<String>(batch.as_mut()).items.extend(records.iter().cloned());
-    batch
+    let mut batch = Batch::<String>::new();
+    batch.items.extend(records.iter().cloned());
+    Box::new(batch)
 }
 
 /// All that one consumer reads: records, and watermarks as their time.
@@ -144,12 +144,13 @@ fn a_damaged_file_is_refused_wherever_the_damage_is() {
 }
 
 #[test]
-fn watermarks_keep_their_places_and_idleness_is_forgotten() {
+fn the_last_of_watermarks_in_a_row_keeps_its_place_and_idleness_is_forgotten() {
     let scratch = Scratch::new();
     let partitions = scratch.partitions();
     let mut writer = writer(&partitions, 2);
     let words = ["to", "be", "or", "not"].map(str::to_owned);
     writer.write(&mut batch_of(&words[..2]));
+    writer.push_watermark(Watermark::active(5));
     writer.push_watermark(Watermark::active(7));
     writer.push_watermark(Watermark::idle(9));
     writer.write(&mut batch_of(&words[2..]));

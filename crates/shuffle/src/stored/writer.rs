@@ -44,6 +44,8 @@ pub struct StoredWriter {
     position: u64,
     /// The block that each consumer's rows go into.
     open: Vec<Vec<u8>>,
+    /// Where the watermark begins that each of these ends with: the next takes its place.
+    marked: Vec<Option<usize>>,
     /// The blocks of each consumer that have been written.
     index: Vec<Vec<BlockEntry>>,
     /// A block of so many bytes is written.
@@ -67,6 +69,7 @@ impl StoredWriter {
             file,
             position: 0,
             open: vec![Vec::new(); consumers],
+            marked: vec![None; consumers],
             index: vec![Vec::new(); consumers],
             block_bytes: share.clamp(ROWS_BYTES_MAX, BLOCK_BYTES_MAX),
             failure: None,
@@ -98,6 +101,7 @@ impl StoredWriter {
             // Both are bounded: a frame has at most `ROW_BYTES_MAX` bytes, a batch fewer records.
             let frame = rows_head(batch.columns(), (next - from) as u32, bytes as u32);
             block[head..start].copy_from_slice(&frame);
+            self.marked[consumer] = None;
             from = next;
             if block.len() >= self.block_bytes {
                 self.write_block(consumer);
@@ -107,7 +111,11 @@ impl StoredWriter {
 
     /// Says to all consumers how far event time is.
     pub fn push_watermark(&mut self, time: Timestamp) {
-        self.open.iter_mut().for_each(|block| push_watermark(block, time));
+        for (block, marked) in self.open.iter_mut().zip(&mut self.marked) {
+            block.truncate(marked.unwrap_or(block.len()));
+            *marked = Some(block.len());
+            push_watermark(block, time);
+        }
     }
 
     fn write_block(&mut self, consumer: usize) {
@@ -125,6 +133,7 @@ impl StoredWriter {
             }
             Err(error) => self.failure = Some(StoredError::to_write(&self.path, &error).into()),
         }
+        self.marked[consumer] = None;
         block.clear();
         block.shrink_to(self.block_bytes + ROWS_BYTES_MAX + ROWS_BYTES_MAX / 2);
     }
